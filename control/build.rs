@@ -1,0 +1,13 @@
+//! Compiles the gRPC contract with `protox`, so that no protoc needs to be installed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    const FILES: [&str; 3] = ["metadata.proto", "coordination.proto", "fleet.proto"];
+    for file in FILES {
+        println!("cargo:rerun-if-changed=proto/{file}");
+    }
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
