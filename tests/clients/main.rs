@@ -1,0 +1,11 @@
+//! Clients that are not ours, as their users run them: kcat, and Apache Kafka's own tools. `just test-clients`.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../process/fleet.rs"]
+mod fleet;
+mod kafka_tools;
+mod kcat;
+mod scram;
+mod tools;

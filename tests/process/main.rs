@@ -1,0 +1,10 @@
+//! Real broker processes on loopback, driven by clients that are not ours (librdkafka) and, where the wire itself is the
+//! subject, by bytes. Belongs to the package `flotilla-cli`, whose binary carries the broker.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod failover;
+mod fleet;
+mod kafka;
+mod manifests;
+mod records;
