@@ -1,1 +1,4 @@
-//! broker
+//! The Flotilla broker: a process that stores, replicates and coordinates, and speaks Kafka's protocol.
+
+pub mod auth;
+pub mod clock;
