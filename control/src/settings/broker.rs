@@ -1,0 +1,171 @@
+//! The settings of a broker, as it works with them.
+
+use super::value::Value;
+use super::{Scope, find};
+
+macro_rules! broker_settings {
+    ($($(#[doc = $doc:literal])* $field:ident: $kind:ty = $name:literal,)*) => {
+        /// The broker settings that Flotilla acts on, resolved: what is set, else the default. Those that stand in for topic
+        /// settings are read through [`super::TopicConfig`].
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct BrokerSettings {
+            $($(#[doc = $doc])* #[doc = concat!(" (`", $name, "`)")] pub $field: $kind,)*
+        }
+
+        pub(super) const DOCS: &[(&str, &str)] = &[$(($name, concat!($($doc),*)),)*];
+
+        impl BrokerSettings {
+            /// Resolves a broker's settings. `set` answers what a setting is set to, if it is set at all: the broker's own
+            /// dynamic value, else the cluster's, else the one in its configuration file. A value that its setting does not
+            /// take counts as not set: values are checked where they are set.
+            #[must_use]
+            pub fn resolve(set: &dyn Fn(&str) -> Option<String>) -> Self {
+                Self {
+                    $($field: resolve($name, set),)*
+                }
+            }
+        }
+    };
+}
+
+broker_settings! {
+    /// Whether a topic is created when a client asks for one that does not exist.
+    auto_create_topics_enable: bool = "auto.create.topics.enable",
+    /// Whether leadership goes back to preferred leaders by itself.
+    auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable",
+    /// How often a broker tells the controller that it lives, in milliseconds. Kafka: 2,000.
+    broker_heartbeat_interval_ms: i32 = "broker.heartbeat.interval.ms",
+    /// After how many milliseconds of silence the controller fences a broker. Kafka: 9,000.
+    broker_session_timeout_ms: i32 = "broker.session.timeout.ms",
+    /// How long the answer to a failed authentication is held back, in milliseconds.
+    connection_failed_authentication_delay_ms: i32 = "connection.failed.authentication.delay.ms",
+    /// After how many milliseconds without a request a connection is closed.
+    connections_max_idle_ms: i64 = "connections.max.idle.ms",
+    /// After how many milliseconds a client must authenticate again (KIP-368); 0: never.
+    connections_max_reauth_ms: i64 = "connections.max.reauth.ms",
+    /// Whether leadership is handed over before a broker stops.
+    controlled_shutdown_enable: bool = "controlled.shutdown.enable",
+    /// The longest randomized wait before the quorum holds an election again, in milliseconds.
+    controller_quorum_election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
+    /// The shortest silence of the quorum's leader after which a voter stands for election, in milliseconds.
+    controller_quorum_election_timeout_ms: i32 = "controller.quorum.election.timeout.ms",
+    /// How long a request between voters may take, in milliseconds.
+    controller_quorum_request_timeout_ms: i32 = "controller.quorum.request.timeout.ms",
+    /// How many replicas a topic has that was created without saying so.
+    default_replication_factor: i32 = "default.replication.factor",
+    /// Whether topics can be deleted.
+    delete_topic_enable: bool = "delete.topic.enable",
+    /// The most bytes that one fetch returns, whatever the client asks for.
+    fetch_max_bytes: i32 = "fetch.max.bytes",
+    /// How long an empty group waits for more members before its first rebalance, in milliseconds.
+    group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms",
+    /// The longest session timeout that a group member may ask for, in milliseconds.
+    group_max_session_timeout_ms: i32 = "group.max.session.timeout.ms",
+    /// The most members that a group may have.
+    group_max_size: i32 = "group.max.size",
+    /// The shortest session timeout that a group member may ask for, in milliseconds.
+    group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
+    /// How often the controller looks for partitions led by another than their preferred leader, in seconds.
+    leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
+    /// How many bytes a volume keeps free: with less, its broker takes no records until there is room again. Ours alone.
+    log_dir_free_min_bytes: i64 = "log.dir.free.min.bytes",
+    /// How often recovery points are written, in milliseconds.
+    log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",
+    /// How often log start offsets are written, in milliseconds.
+    log_flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms",
+    /// How often logs are searched for segments whose time is over, in milliseconds.
+    log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
+    /// The most connections to a broker.
+    max_connections: i32 = "max.connections",
+    /// The most connections to a broker from one address.
+    max_connections_per_ip: i32 = "max.connections.per.ip",
+    /// Other limits for single addresses: address:limit pairs.
+    max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides",
+    /// How many connections to a listener are accepted per second.
+    max_connection_creation_rate: i32 = "max.connection.creation.rate",
+    /// How many fetch sessions are kept (KIP-227).
+    max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
+    /// The most partitions that one DescribeTopicPartitions answers for.
+    max_request_partition_size_limit: i32 = "max.request.partition.size.limit",
+    /// Bytes of the metadata log after which a snapshot is made.
+    metadata_log_max_record_bytes_between_snapshots: i64 = "metadata.log.max.record.bytes.between.snapshots",
+    /// How many partitions a topic has that was created without saying so.
+    num_partitions: i32 = "num.partitions",
+    /// How many threads recover the logs of one volume after a crash.
+    num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir",
+    /// How many loops fetch from each leader.
+    num_replica_fetchers: i32 = "num.replica.fetchers",
+    /// The longest metadata that a committed offset carries, in bytes.
+    offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes",
+    /// How long an offset commit waits for its replicas, in milliseconds.
+    offsets_commit_timeout_ms: i32 = "offsets.commit.timeout.ms",
+    /// How many bytes are read at a time when groups are loaded.
+    offsets_load_buffer_size: i32 = "offsets.load.buffer.size",
+    /// How often groups are searched for offsets whose time is over, in milliseconds.
+    offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms",
+    /// How long the offsets of an empty group are kept, in minutes.
+    offsets_retention_minutes: i32 = "offsets.retention.minutes",
+    /// How many partitions `__consumer_offsets` has.
+    offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions",
+    /// How many replicas `__consumer_offsets` has, or as many as there are brokers where they are fewer.
+    offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor",
+    /// The size of the segments of `__consumer_offsets`, in bytes.
+    offsets_topic_segment_bytes: i32 = "offsets.topic.segment.bytes",
+    /// How long an idle producer id is remembered, in milliseconds.
+    producer_id_expiration_ms: i32 = "producer.id.expiration.ms",
+    /// The most bytes of requests in flight; -1: Flotilla's own limit, which is never absent.
+    queued_max_request_bytes: i64 = "queued.max.request.bytes",
+    /// The most requests in flight.
+    queued_max_requests: i32 = "queued.max.requests",
+    /// How long a follower waits after a failed fetch, in milliseconds.
+    replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
+    /// How many bytes a follower asks for from each partition.
+    replica_fetch_max_bytes: i32 = "replica.fetch.max.bytes",
+    /// How many bytes a leader waits for before it answers a follower.
+    replica_fetch_min_bytes: i32 = "replica.fetch.min.bytes",
+    /// How many bytes a follower asks for in one fetch.
+    replica_fetch_response_max_bytes: i32 = "replica.fetch.response.max.bytes",
+    /// How long a leader waits for bytes before it answers a follower, in milliseconds.
+    replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms",
+    /// How often high watermarks are written to disk, in milliseconds.
+    replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
+    /// How long a follower may lag before it leaves the ISR, in milliseconds.
+    replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
+    /// The receive buffer of a follower's connection, in bytes; -1: the system's.
+    replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
+    /// How long a follower's request may take beyond the wait that it asks for, in milliseconds.
+    replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
+    /// How long a request to the controller may take, in milliseconds.
+    request_timeout_ms: i32 = "request.timeout.ms",
+    /// The largest SASL message, in bytes.
+    sasl_server_max_receive_size: i32 = "sasl.server.max.receive.size",
+    /// How many connections may wait to be accepted.
+    socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
+    /// The receive buffer of a client's connection, in bytes; -1: the system's.
+    socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes",
+    /// The largest request, in bytes.
+    socket_request_max_bytes: i32 = "socket.request.max.bytes",
+    /// The send buffer of a client's connection, in bytes; -1: the system's.
+    socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
+    /// The longest timeout that a transaction may ask for, in milliseconds.
+    transaction_max_timeout_ms: i32 = "transaction.max.timeout.ms",
+    /// How long an idle transactional id is remembered, in milliseconds.
+    transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
+}
+
+impl Default for BrokerSettings {
+    /// The defaults: what a broker has of which nothing is said.
+    fn default() -> Self {
+        Self::resolve(&|_| None)
+    }
+}
+
+fn resolve<T: Value>(name: &'static str, set: &dyn Fn(&str) -> Option<String>) -> T {
+    let setting =
+        find(Scope::Broker, name).expect("every field names a setting of the table: a test reads them all");
+    set(name)
+        .filter(|value| setting.check(value).is_ok())
+        .and_then(|value| T::read(&value))
+        .or_else(|| T::read(setting.default?))
+        .expect("every default is of its field's type: a test reads them all")
+}

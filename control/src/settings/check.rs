@@ -1,0 +1,194 @@
+//! Whether a value may be set: the refusals of the admin calls, of the operator and of the command line.
+
+use std::collections::BTreeMap;
+
+use super::value::{Value, items};
+use super::{Allowed, Error, Kind, Scope, Setting, get};
+
+impl Setting {
+    /// Whether the setting takes this value.
+    ///
+    /// # Errors
+    /// [`Error::Value`], which names the setting, the value, and what it takes.
+    pub fn check(&self, value: &str) -> Result<(), Error> {
+        if self.takes(value) {
+            return Ok(());
+        }
+        Err(Error::Value {
+            name: self.name,
+            value: if self.sensitive() {
+                "[hidden]".to_owned()
+            } else {
+                shortened(value)
+            },
+            expected: self.expected(),
+        })
+    }
+
+    fn takes(&self, value: &str) -> bool {
+        let of_kind = match self.kind {
+            Kind::Bool => bool::read(value).is_some(),
+            Kind::Short => i16::read(value).is_some(),
+            Kind::Int => i32::read(value).is_some(),
+            Kind::Long => i64::read(value).is_some(),
+            Kind::Double => f64::read(value).is_some_and(|number| !number.is_nan()),
+            Kind::String | Kind::List | Kind::Class | Kind::Password => true,
+        };
+        of_kind
+            && match self.allowed {
+                Allowed::Any => true,
+                Allowed::AtLeast(least) => i64::read(value).is_some_and(|n| n >= least),
+                Allowed::Between(least, most) => {
+                    i64::read(value).is_some_and(|n| (least..=most).contains(&n))
+                }
+                Allowed::Fraction(least, most) => {
+                    f64::read(value).is_some_and(|n| (least..=most).contains(&n))
+                }
+                Allowed::GzipLevel => i64::read(value).is_some_and(|n| n == -1 || (1..=9).contains(&n)),
+                Allowed::OneOf(words) => words.contains(&value),
+                Allowed::AnyCaseOf(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
+                Allowed::EachOf(words) => {
+                    let mut seen: Vec<&str> = Vec::new();
+                    items(value).all(|item| {
+                        let fresh = !seen.contains(&item);
+                        seen.push(item);
+                        fresh && words.contains(&item)
+                    })
+                }
+                Allowed::ThrottledReplicas => value.trim() == "*" || items(value).all(is_replica),
+                Allowed::OffsetReset => {
+                    matches!(value, "earliest" | "latest")
+                        || value.strip_prefix("by_duration:").is_some_and(is_duration)
+                }
+            }
+    }
+
+    /// What the setting takes, in words.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        let words = |words: &[&str]| words.join(", ");
+        match self.allowed {
+            Allowed::Any => match self.kind {
+                Kind::Bool => "true or false is expected".to_owned(),
+                Kind::Short => "a whole number of 16 bits is expected".to_owned(),
+                Kind::Int => "a whole number of 32 bits is expected".to_owned(),
+                Kind::Long => "a whole number of 64 bits is expected".to_owned(),
+                Kind::Double => "a number is expected".to_owned(),
+                Kind::List => "a list separated by commas is expected".to_owned(),
+                Kind::String | Kind::Class | Kind::Password => "a text is expected".to_owned(),
+            },
+            Allowed::AtLeast(least) => match self.kind {
+                Kind::Int => format!("a whole number from {least} to {} is expected", i32::MAX),
+                Kind::Short => format!("a whole number from {least} to {} is expected", i16::MAX),
+                _ => format!("a whole number of at least {least} is expected"),
+            },
+            Allowed::Between(least, most) => format!("a whole number from {least} to {most} is expected"),
+            Allowed::Fraction(least, most) => format!("a number from {least} to {most} is expected"),
+            Allowed::GzipLevel => "-1 or a whole number from 1 to 9 is expected".to_owned(),
+            Allowed::OneOf(of) | Allowed::AnyCaseOf(of) => format!("one of {} is expected", words(of)),
+            Allowed::EachOf(of) => format!("a list of {}, each at most once, is expected", words(of)),
+            Allowed::ThrottledReplicas => "`*` or a list of partition:broker is expected, such as 0:1,1:2".to_owned(),
+            Allowed::OffsetReset => {
+                "earliest, latest or by_duration: with an ISO 8601 duration is expected, such as by_duration:PT1H".to_owned()
+            }
+        }
+    }
+}
+
+/// Whether these may be a topic's settings.
+///
+/// # Errors
+/// The first setting that is unknown or whose value is refused, else the first contradiction among them.
+pub fn check_topic(config: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (name, value) in config {
+        get(Scope::Topic, name)?.check(value)?;
+    }
+    let number = |name: &str| config.get(name).and_then(|value| i64::read(value));
+    if let (Some(least), Some(most)) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"))
+        && least > most
+    {
+        return Err(Error::Contradiction(format!(
+            "`min.compaction.lag.ms` ({least}) cannot be more than `max.compaction.lag.ms` ({most})"
+        )));
+    }
+    if config
+        .get("remote.storage.enable")
+        .is_some_and(|value| bool::read(value) == Some(true))
+    {
+        return Err(Error::Contradiction(
+            "`remote.storage.enable` cannot be true: Flotilla has no tiered storage".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether these may be the settings of a broker or of all brokers.
+///
+/// # Errors
+/// The first setting that is unknown, decided by a part of the Cluster resource, or whose value is refused.
+pub fn check_broker(config: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (name, value) in config {
+        let setting = get(Scope::Broker, name)?;
+        if let Some(by) = setting.managed_by {
+            return Err(Error::Managed {
+                name: setting.name,
+                by,
+            });
+        }
+        setting.check(value)?;
+    }
+    Ok(())
+}
+
+/// Whether these may be a group's settings.
+///
+/// # Errors
+/// The first setting that is unknown or whose value is refused.
+pub fn check_group(config: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (name, value) in config {
+        get(Scope::Group, name)?.check(value)?;
+    }
+    Ok(())
+}
+
+fn is_replica(item: &str) -> bool {
+    item.split_once(':')
+        .is_some_and(|(partition, broker)| partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok())
+}
+
+/// PnDTnHnMn.nS, as java.time.Duration reads it, not negative.
+fn is_duration(text: &str) -> bool {
+    let Some(rest) = text.to_ascii_uppercase().strip_prefix('P').map(str::to_owned) else {
+        return false;
+    };
+    let (days, time) = rest
+        .split_once('T')
+        .map_or((rest.as_str(), None), |(d, t)| (d, Some(t)));
+    let days_hold = days.is_empty() || days.strip_suffix('D').is_some_and(|n| n.parse::<u64>().is_ok());
+    let time_holds = time.is_none_or(|mut time| {
+        if time.is_empty() {
+            return false;
+        }
+        for unit in ['H', 'M'] {
+            if let Some((number, after)) = time.split_once(unit) {
+                if number.parse::<u64>().is_err() {
+                    return false;
+                }
+                time = after;
+            }
+        }
+        time.is_empty()
+            || time.strip_suffix('S').is_some_and(|n| {
+                n.bytes().all(|b| b.is_ascii_digit() || b == b'.') && n.parse::<f64>().is_ok()
+            })
+    });
+    days_hold && time_holds && !(days.is_empty() && time.is_none())
+}
+
+/// Values come from anywhere: a message quotes no more than 64 characters of one.
+fn shortened(value: &str) -> String {
+    if value.chars().count() <= 64 {
+        return value.to_owned();
+    }
+    value.chars().take(64).chain(['…']).collect()
+}

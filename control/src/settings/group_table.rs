@@ -1,0 +1,52 @@
+//! Every group setting of Kafka 4.3.1.
+
+use super::Allowed::{Any, AtLeast, OffsetReset, OneOf};
+use super::Kind::{Bool, Int, String};
+use super::{Allowed, Fallback, Kind, Scope, Setting, Update};
+
+const fn s(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    allowed: Allowed,
+    fallbacks: &'static [Fallback],
+) -> Setting {
+    Setting::new(
+        Scope::Group,
+        name,
+        kind,
+        Some(default),
+        allowed,
+        Update::ClusterWide,
+    )
+    .falls_back_on(fallbacks)
+}
+
+const fn f(name: &'static str) -> Fallback {
+    Fallback { name, factor: 1 }
+}
+
+/// Sorted by name.
+#[rustfmt::skip]
+pub(super) static SETTINGS: &[Setting] = &[
+    s("consumer.assignment.interval.ms", Int, "1000", AtLeast(0), &[f("group.consumer.assignment.interval.ms")]),
+    s("consumer.heartbeat.interval.ms", Int, "5000", AtLeast(1), &[f("group.consumer.heartbeat.interval.ms")]),
+    s("consumer.session.timeout.ms", Int, "45000", AtLeast(1), &[f("group.consumer.session.timeout.ms")]),
+    s("share.assignment.interval.ms", Int, "1000", AtLeast(0), &[f("group.share.assignment.interval.ms")]),
+    s("share.auto.offset.reset", String, "latest", OffsetReset, &[]),
+    s("share.delivery.count.limit", Int, "5", AtLeast(2), &[f("group.share.delivery.count.limit")]),
+    s("share.heartbeat.interval.ms", Int, "5000", AtLeast(1), &[f("group.share.heartbeat.interval.ms")]),
+    s("share.isolation.level", String, "read_uncommitted", OneOf(&["read_committed", "read_uncommitted"]), &[]),
+    s("share.partition.max.record.locks", Int, "2000", AtLeast(100), &[f("group.share.partition.max.record.locks")]),
+    s("share.record.lock.duration.ms", Int, "30000", AtLeast(1000), &[f("group.share.record.lock.duration.ms")]),
+    s("share.renew.acknowledge.enable", Bool, "true", Any, &[]),
+    s("share.session.timeout.ms", Int, "45000", AtLeast(1), &[f("group.share.session.timeout.ms")]),
+    s("streams.assignment.interval.ms", Int, "1000", AtLeast(0), &[f("group.streams.assignment.interval.ms")]),
+    s("streams.heartbeat.interval.ms", Int, "5000", AtLeast(1), &[f("group.streams.heartbeat.interval.ms")]),
+    s("streams.initial.rebalance.delay.ms", Int, "3000", AtLeast(0), &[f("group.streams.initial.rebalance.delay.ms")]),
+    s("streams.num.standby.replicas", Int, "0", AtLeast(0), &[f("group.streams.num.standby.replicas")]),
+    s("streams.session.timeout.ms", Int, "45000", AtLeast(1), &[f("group.streams.session.timeout.ms")]),
+];
+
+/// No group setting has an effect here yet: the new group protocols are not there.
+pub(super) const DOCS: &[(&str, &str)] = &[];

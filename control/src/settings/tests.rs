@@ -1,0 +1,216 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+#[test]
+fn tables_are_sorted_so_that_a_search_finds_every_setting() {
+    for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
+        for setting in settings(scope) {
+            assert_eq!(find(scope, setting.name), Some(setting), "{}", setting.name);
+        }
+    }
+    assert_eq!(topic_settings().len(), 34);
+}
+
+#[test]
+fn every_default_is_a_value_that_its_setting_takes() {
+    for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
+        for setting in settings(scope) {
+            if let Some(default) = setting.default {
+                assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_fallback_is_a_broker_setting_with_the_same_default_or_none() {
+    for setting in topic_settings().iter().chain(group_settings()) {
+        for fallback in setting.fallbacks {
+            let broker = find(Scope::Broker, fallback.name).expect(fallback.name);
+            if let Some(default) = broker.default {
+                assert_eq!(
+                    fallback.convert(default),
+                    setting.default.map(str::to_owned),
+                    "{} <- {}",
+                    setting.name,
+                    fallback.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_reads_the_default_of_its_setting() {
+    let topic = TopicConfig::default();
+    assert_eq!(topic.retention_ms, 604_800_000);
+    assert_eq!(topic.flush_policy, FlushPolicy::Sync);
+    assert_eq!(
+        topic.cleanup_policy,
+        CleanupPolicy {
+            delete: true,
+            compact: false
+        }
+    );
+    let broker = BrokerSettings::default();
+    assert_eq!(broker.broker_heartbeat_interval_ms, 250);
+    assert_eq!(broker.broker_session_timeout_ms, 1000);
+    assert_eq!(broker.offsets_topic_replication_factor, 3);
+}
+
+#[test]
+fn retention_comes_from_the_topic_then_from_ms_then_minutes_then_hours() {
+    let broker = map(&[("log.retention.hours", "2"), ("log.retention.minutes", "3")]);
+    let resolve = |topic: &BTreeMap<String, String>, broker: &BTreeMap<String, String>| {
+        TopicConfig::resolve(topic, &|name| broker.get(name).cloned()).retention_ms
+    };
+    assert_eq!(resolve(&map(&[("retention.ms", "5")]), &broker), 5);
+    assert_eq!(resolve(&map(&[]), &broker), 180_000);
+    assert_eq!(
+        resolve(&map(&[]), &map(&[("log.retention.hours", "2")])),
+        7_200_000
+    );
+    assert_eq!(resolve(&map(&[]), &map(&[("log.retention.hours", "-1")])), -1);
+    assert_eq!(
+        resolve(
+            &map(&[]),
+            &map(&[("log.retention.ms", "7"), ("log.retention.hours", "2")])
+        ),
+        7
+    );
+}
+
+#[test]
+fn a_value_that_slipped_through_unchecked_counts_as_not_set() {
+    let config = TopicConfig::resolve(&map(&[("retention.ms", "soon"), ("segment.bytes", "0")]), &|_| {
+        Some("nonsense".to_owned())
+    });
+    assert_eq!(config, TopicConfig::default());
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_nearest_known_one() {
+    for (name, nearest) in [
+        ("retention.mss", "; did you mean `retention.ms`?"),
+        ("retention_ms", "; did you mean `retention.ms`?"),
+        ("minInsyncReplicas", "; did you mean `min.insync.replicas`?"),
+        ("zookeeper", ""),
+    ] {
+        let error = check_topic(&map(&[(name, "1")])).expect_err("unknown");
+        assert_eq!(
+            error.to_string(),
+            format!("unknown topic setting `{name}`{nearest}")
+        );
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_what_is_allowed() {
+    for (name, value, message) in [
+        (
+            "retention.ms",
+            "-2",
+            "`retention.ms` cannot be `-2`: a whole number of at least -1 is expected",
+        ),
+        (
+            "min.insync.replicas",
+            "two",
+            "`min.insync.replicas` cannot be `two`: a whole number from 1 to 2147483647 is expected",
+        ),
+        (
+            "cleanup.policy",
+            "delete,delete",
+            "`cleanup.policy` cannot be `delete,delete`: a list of compact, delete, each at most once, is expected",
+        ),
+        (
+            "compression.type",
+            "GZIP",
+            "`compression.type` cannot be `GZIP`: one of uncompressed, zstd, lz4, snappy, gzip, producer is expected",
+        ),
+        (
+            "preallocate",
+            "yes",
+            "`preallocate` cannot be `yes`: true or false is expected",
+        ),
+        (
+            "min.cleanable.dirty.ratio",
+            "NaN",
+            "`min.cleanable.dirty.ratio` cannot be `NaN`: a number from 0 to 1 is expected",
+        ),
+        (
+            "leader.replication.throttled.replicas",
+            "1",
+            "`leader.replication.throttled.replicas` cannot be `1`: `*` or a list of partition:broker is expected, such as \
+             0:1,1:2",
+        ),
+    ] {
+        let error = check_topic(&map(&[(name, value)])).expect_err("refused");
+        assert_eq!(error.to_string(), message);
+    }
+    let error = check_topic(&map(&[
+        ("min.compaction.lag.ms", "9"),
+        ("max.compaction.lag.ms", "8"),
+    ]))
+    .expect_err("lag");
+    assert_eq!(
+        error.to_string(),
+        "`min.compaction.lag.ms` (9) cannot be more than `max.compaction.lag.ms` (8)"
+    );
+}
+
+#[test]
+fn what_a_part_of_the_cluster_decides_cannot_be_set_by_name() {
+    let error = check_broker(&map(&[("log.dirs", "/data")])).expect_err("managed");
+    assert_eq!(
+        error.to_string(),
+        "`log.dirs` cannot be set by name: the pool's volumes decides it"
+    );
+}
+
+#[test]
+fn a_password_is_never_quoted() {
+    let setting = find(Scope::Broker, "ssl.key.password").expect("known");
+    assert!(setting.sensitive());
+}
+
+#[test]
+fn an_offset_reset_by_duration_needs_a_duration() {
+    let setting = find(Scope::Group, "share.auto.offset.reset").expect("known");
+    for value in [
+        "earliest",
+        "latest",
+        "by_duration:PT1H",
+        "by_duration:P2DT3H4M5.5S",
+        "by_duration:P1D",
+    ] {
+        assert_eq!(setting.check(value), Ok(()), "{value}");
+    }
+    for value in [
+        "",
+        "none",
+        "by_duration:",
+        "by_duration:P",
+        "by_duration:PT",
+        "by_duration:1H",
+        "by_duration:PT-1H",
+    ] {
+        assert!(setting.check(value).is_err(), "{value}");
+    }
+}
+
+#[test]
+fn settings_without_effect_have_no_doc_and_the_others_do() {
+    assert_eq!(find(Scope::Broker, "ssl.provider").map(Setting::doc), Some(""));
+    assert_eq!(
+        find(Scope::Topic, "flush.ms").map(Setting::doc),
+        Some("After how many milliseconds the log is synced, with either flush policy.")
+    );
+}

@@ -1,0 +1,49 @@
+//! How the text of a setting becomes a typed value.
+
+/// A type that settings are read into. `None`: the text is not of this type; the table has been asked before, so that
+/// happens only for values that were never checked.
+pub(super) trait Value: Sized {
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Value for bool {
+    fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("true") {
+            Some(true)
+        } else if text.eq_ignore_ascii_case("false") {
+            Some(false)
+        } else {
+            None
+        }
+    }
+}
+
+macro_rules! number {
+    ($($kind:ty)*) => {$(
+        impl Value for $kind {
+            fn read(text: &str) -> Option<Self> {
+                text.trim().parse().ok()
+            }
+        }
+    )*};
+}
+number!(i16 i32 i64 f64);
+
+impl Value for String {
+    fn read(text: &str) -> Option<Self> {
+        Some(text.trim().to_owned())
+    }
+}
+
+impl Value for Vec<String> {
+    fn read(text: &str) -> Option<Self> {
+        Some(items(text).map(str::to_owned).collect())
+    }
+}
+
+/// The members of a list setting. An empty text is an empty list.
+pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
+    let empty = text.trim().is_empty();
+    text.split(',').map(str::trim).filter(move |_| !empty)
+}
