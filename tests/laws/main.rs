@@ -167,3 +167,40 @@ fn pure_rooms_reach_nothing_outside_themselves() {
     );
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
+
+#[test]
+fn table_of_what_works_names_tests_that_exist() {
+    let readme = read(&root().join("README.md"));
+    let table = readme
+        .split("<!-- works -->")
+        .nth(1)
+        .and_then(|rest| rest.split("<!-- /works -->").next());
+    let rows: Vec<&str> = table
+        .expect("the table is marked")
+        .lines()
+        .skip(3)
+        .filter(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 5, "{} rows", rows.len());
+    let tests: String = sources(&root().join("tests"))
+        .iter()
+        .map(|file| read(file))
+        .collect();
+    for row in rows {
+        let proofs: Vec<&str> = row
+            .split('|')
+            .nth(2)
+            .expect("two columns")
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        assert!(!proofs.is_empty(), "no test proves: {row}");
+        for proof in proofs {
+            assert!(
+                tests.contains(&format!("fn {proof}()")),
+                "there is no test {proof}"
+            );
+        }
+    }
+}
