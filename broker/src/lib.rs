@@ -3,5 +3,6 @@
 pub mod auth;
 pub mod broker;
 pub mod clock;
+pub mod metadata;
 pub mod partition;
 pub mod request;
