@@ -1,0 +1,383 @@
+// Written by protocol/generator. Do not edit: `just protocol-generate` overwrites it.
+
+//! Kafka's messages as the kafka-clients jar of Apache Kafka 4.3.1 defines them: one module a message, with the
+//! structs that it contains. Names are Kafka's, in Rust's case; a field's default is the schema's.
+
+#![allow(missing_docs, unused_variables)]
+
+pub mod add_offsets_to_txn_request;
+pub mod add_offsets_to_txn_response;
+pub mod add_partitions_to_txn_request;
+pub mod add_partitions_to_txn_response;
+pub mod add_raft_voter_request;
+pub mod add_raft_voter_response;
+pub mod alter_client_quotas_request;
+pub mod alter_client_quotas_response;
+pub mod alter_configs_request;
+pub mod alter_configs_response;
+pub mod alter_partition_reassignments_request;
+pub mod alter_partition_reassignments_response;
+pub mod alter_replica_log_dirs_request;
+pub mod alter_replica_log_dirs_response;
+pub mod alter_share_group_offsets_request;
+pub mod alter_share_group_offsets_response;
+pub mod alter_user_scram_credentials_request;
+pub mod alter_user_scram_credentials_response;
+mod api_key;
+pub mod api_versions_request;
+pub mod api_versions_response;
+pub mod consumer_group_describe_request;
+pub mod consumer_group_describe_response;
+pub mod consumer_group_heartbeat_request;
+pub mod consumer_group_heartbeat_response;
+pub mod consumer_protocol_assignment;
+pub mod consumer_protocol_subscription;
+pub mod create_acls_request;
+pub mod create_acls_response;
+pub mod create_delegation_token_request;
+pub mod create_delegation_token_response;
+pub mod create_partitions_request;
+pub mod create_partitions_response;
+pub mod create_topics_request;
+pub mod create_topics_response;
+pub mod delete_acls_request;
+pub mod delete_acls_response;
+pub mod delete_groups_request;
+pub mod delete_groups_response;
+pub mod delete_records_request;
+pub mod delete_records_response;
+pub mod delete_share_group_offsets_request;
+pub mod delete_share_group_offsets_response;
+pub mod delete_topics_request;
+pub mod delete_topics_response;
+pub mod describe_acls_request;
+pub mod describe_acls_response;
+pub mod describe_client_quotas_request;
+pub mod describe_client_quotas_response;
+pub mod describe_cluster_request;
+pub mod describe_cluster_response;
+pub mod describe_configs_request;
+pub mod describe_configs_response;
+pub mod describe_delegation_token_request;
+pub mod describe_delegation_token_response;
+pub mod describe_groups_request;
+pub mod describe_groups_response;
+pub mod describe_log_dirs_request;
+pub mod describe_log_dirs_response;
+pub mod describe_producers_request;
+pub mod describe_producers_response;
+pub mod describe_quorum_request;
+pub mod describe_quorum_response;
+pub mod describe_share_group_offsets_request;
+pub mod describe_share_group_offsets_response;
+pub mod describe_topic_partitions_request;
+pub mod describe_topic_partitions_response;
+pub mod describe_transactions_request;
+pub mod describe_transactions_response;
+pub mod describe_user_scram_credentials_request;
+pub mod describe_user_scram_credentials_response;
+pub mod elect_leaders_request;
+pub mod elect_leaders_response;
+pub mod end_txn_request;
+pub mod end_txn_response;
+pub mod expire_delegation_token_request;
+pub mod expire_delegation_token_response;
+pub mod fetch_request;
+pub mod fetch_response;
+pub mod find_coordinator_request;
+pub mod find_coordinator_response;
+pub mod get_telemetry_subscriptions_request;
+pub mod get_telemetry_subscriptions_response;
+pub mod heartbeat_request;
+pub mod heartbeat_response;
+pub mod incremental_alter_configs_request;
+pub mod incremental_alter_configs_response;
+pub mod init_producer_id_request;
+pub mod init_producer_id_response;
+pub mod join_group_request;
+pub mod join_group_response;
+pub mod leave_group_request;
+pub mod leave_group_response;
+pub mod list_config_resources_request;
+pub mod list_config_resources_response;
+pub mod list_groups_request;
+pub mod list_groups_response;
+pub mod list_offsets_request;
+pub mod list_offsets_response;
+pub mod list_partition_reassignments_request;
+pub mod list_partition_reassignments_response;
+pub mod list_transactions_request;
+pub mod list_transactions_response;
+pub mod metadata_request;
+pub mod metadata_response;
+pub mod offset_commit_request;
+pub mod offset_commit_response;
+pub mod offset_delete_request;
+pub mod offset_delete_response;
+pub mod offset_fetch_request;
+pub mod offset_fetch_response;
+pub mod offset_for_leader_epoch_request;
+pub mod offset_for_leader_epoch_response;
+pub mod produce_request;
+pub mod produce_response;
+pub mod push_telemetry_request;
+pub mod push_telemetry_response;
+pub mod remove_raft_voter_request;
+pub mod remove_raft_voter_response;
+pub mod renew_delegation_token_request;
+pub mod renew_delegation_token_response;
+pub mod sasl_authenticate_request;
+pub mod sasl_authenticate_response;
+pub mod sasl_handshake_request;
+pub mod sasl_handshake_response;
+pub mod share_acknowledge_request;
+pub mod share_acknowledge_response;
+pub mod share_fetch_request;
+pub mod share_fetch_response;
+pub mod share_group_describe_request;
+pub mod share_group_describe_response;
+pub mod share_group_heartbeat_request;
+pub mod share_group_heartbeat_response;
+pub mod streams_group_describe_request;
+pub mod streams_group_describe_response;
+pub mod streams_group_heartbeat_request;
+pub mod streams_group_heartbeat_response;
+pub mod sync_group_request;
+pub mod sync_group_response;
+pub mod txn_offset_commit_request;
+pub mod txn_offset_commit_response;
+pub mod unregister_broker_request;
+pub mod unregister_broker_response;
+pub mod update_features_request;
+pub mod update_features_response;
+pub mod write_txn_markers_request;
+pub mod write_txn_markers_response;
+
+pub use add_offsets_to_txn_request::AddOffsetsToTxnRequest;
+pub use add_offsets_to_txn_response::AddOffsetsToTxnResponse;
+pub use add_partitions_to_txn_request::AddPartitionsToTxnRequest;
+pub use add_partitions_to_txn_response::AddPartitionsToTxnResponse;
+pub use add_raft_voter_request::AddRaftVoterRequest;
+pub use add_raft_voter_response::AddRaftVoterResponse;
+pub use alter_client_quotas_request::AlterClientQuotasRequest;
+pub use alter_client_quotas_response::AlterClientQuotasResponse;
+pub use alter_configs_request::AlterConfigsRequest;
+pub use alter_configs_response::AlterConfigsResponse;
+pub use alter_partition_reassignments_request::AlterPartitionReassignmentsRequest;
+pub use alter_partition_reassignments_response::AlterPartitionReassignmentsResponse;
+pub use alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
+pub use alter_replica_log_dirs_response::AlterReplicaLogDirsResponse;
+pub use alter_share_group_offsets_request::AlterShareGroupOffsetsRequest;
+pub use alter_share_group_offsets_response::AlterShareGroupOffsetsResponse;
+pub use alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
+pub use alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
+pub use api_key::{ApiKey, UnknownApiKey};
+pub use api_versions_request::ApiVersionsRequest;
+pub use api_versions_response::ApiVersionsResponse;
+pub use consumer_group_describe_request::ConsumerGroupDescribeRequest;
+pub use consumer_group_describe_response::ConsumerGroupDescribeResponse;
+pub use consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
+pub use consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
+pub use consumer_protocol_assignment::ConsumerProtocolAssignment;
+pub use consumer_protocol_subscription::ConsumerProtocolSubscription;
+pub use create_acls_request::CreateAclsRequest;
+pub use create_acls_response::CreateAclsResponse;
+pub use create_delegation_token_request::CreateDelegationTokenRequest;
+pub use create_delegation_token_response::CreateDelegationTokenResponse;
+pub use create_partitions_request::CreatePartitionsRequest;
+pub use create_partitions_response::CreatePartitionsResponse;
+pub use create_topics_request::CreateTopicsRequest;
+pub use create_topics_response::CreateTopicsResponse;
+pub use delete_acls_request::DeleteAclsRequest;
+pub use delete_acls_response::DeleteAclsResponse;
+pub use delete_groups_request::DeleteGroupsRequest;
+pub use delete_groups_response::DeleteGroupsResponse;
+pub use delete_records_request::DeleteRecordsRequest;
+pub use delete_records_response::DeleteRecordsResponse;
+pub use delete_share_group_offsets_request::DeleteShareGroupOffsetsRequest;
+pub use delete_share_group_offsets_response::DeleteShareGroupOffsetsResponse;
+pub use delete_topics_request::DeleteTopicsRequest;
+pub use delete_topics_response::DeleteTopicsResponse;
+pub use describe_acls_request::DescribeAclsRequest;
+pub use describe_acls_response::DescribeAclsResponse;
+pub use describe_client_quotas_request::DescribeClientQuotasRequest;
+pub use describe_client_quotas_response::DescribeClientQuotasResponse;
+pub use describe_cluster_request::DescribeClusterRequest;
+pub use describe_cluster_response::DescribeClusterResponse;
+pub use describe_configs_request::DescribeConfigsRequest;
+pub use describe_configs_response::DescribeConfigsResponse;
+pub use describe_delegation_token_request::DescribeDelegationTokenRequest;
+pub use describe_delegation_token_response::DescribeDelegationTokenResponse;
+pub use describe_groups_request::DescribeGroupsRequest;
+pub use describe_groups_response::DescribeGroupsResponse;
+pub use describe_log_dirs_request::DescribeLogDirsRequest;
+pub use describe_log_dirs_response::DescribeLogDirsResponse;
+pub use describe_producers_request::DescribeProducersRequest;
+pub use describe_producers_response::DescribeProducersResponse;
+pub use describe_quorum_request::DescribeQuorumRequest;
+pub use describe_quorum_response::DescribeQuorumResponse;
+pub use describe_share_group_offsets_request::DescribeShareGroupOffsetsRequest;
+pub use describe_share_group_offsets_response::DescribeShareGroupOffsetsResponse;
+pub use describe_topic_partitions_request::DescribeTopicPartitionsRequest;
+pub use describe_topic_partitions_response::DescribeTopicPartitionsResponse;
+pub use describe_transactions_request::DescribeTransactionsRequest;
+pub use describe_transactions_response::DescribeTransactionsResponse;
+pub use describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
+pub use describe_user_scram_credentials_response::DescribeUserScramCredentialsResponse;
+pub use elect_leaders_request::ElectLeadersRequest;
+pub use elect_leaders_response::ElectLeadersResponse;
+pub use end_txn_request::EndTxnRequest;
+pub use end_txn_response::EndTxnResponse;
+pub use expire_delegation_token_request::ExpireDelegationTokenRequest;
+pub use expire_delegation_token_response::ExpireDelegationTokenResponse;
+pub use fetch_request::FetchRequest;
+pub use fetch_response::FetchResponse;
+pub use find_coordinator_request::FindCoordinatorRequest;
+pub use find_coordinator_response::FindCoordinatorResponse;
+pub use get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
+pub use get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse;
+pub use heartbeat_request::HeartbeatRequest;
+pub use heartbeat_response::HeartbeatResponse;
+pub use incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+pub use incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+pub use init_producer_id_request::InitProducerIdRequest;
+pub use init_producer_id_response::InitProducerIdResponse;
+pub use join_group_request::JoinGroupRequest;
+pub use join_group_response::JoinGroupResponse;
+pub use leave_group_request::LeaveGroupRequest;
+pub use leave_group_response::LeaveGroupResponse;
+pub use list_config_resources_request::ListConfigResourcesRequest;
+pub use list_config_resources_response::ListConfigResourcesResponse;
+pub use list_groups_request::ListGroupsRequest;
+pub use list_groups_response::ListGroupsResponse;
+pub use list_offsets_request::ListOffsetsRequest;
+pub use list_offsets_response::ListOffsetsResponse;
+pub use list_partition_reassignments_request::ListPartitionReassignmentsRequest;
+pub use list_partition_reassignments_response::ListPartitionReassignmentsResponse;
+pub use list_transactions_request::ListTransactionsRequest;
+pub use list_transactions_response::ListTransactionsResponse;
+pub use metadata_request::MetadataRequest;
+pub use metadata_response::MetadataResponse;
+pub use offset_commit_request::OffsetCommitRequest;
+pub use offset_commit_response::OffsetCommitResponse;
+pub use offset_delete_request::OffsetDeleteRequest;
+pub use offset_delete_response::OffsetDeleteResponse;
+pub use offset_fetch_request::OffsetFetchRequest;
+pub use offset_fetch_response::OffsetFetchResponse;
+pub use offset_for_leader_epoch_request::OffsetForLeaderEpochRequest;
+pub use offset_for_leader_epoch_response::OffsetForLeaderEpochResponse;
+pub use produce_request::ProduceRequest;
+pub use produce_response::ProduceResponse;
+pub use push_telemetry_request::PushTelemetryRequest;
+pub use push_telemetry_response::PushTelemetryResponse;
+pub use remove_raft_voter_request::RemoveRaftVoterRequest;
+pub use remove_raft_voter_response::RemoveRaftVoterResponse;
+pub use renew_delegation_token_request::RenewDelegationTokenRequest;
+pub use renew_delegation_token_response::RenewDelegationTokenResponse;
+pub use sasl_authenticate_request::SaslAuthenticateRequest;
+pub use sasl_authenticate_response::SaslAuthenticateResponse;
+pub use sasl_handshake_request::SaslHandshakeRequest;
+pub use sasl_handshake_response::SaslHandshakeResponse;
+pub use share_acknowledge_request::ShareAcknowledgeRequest;
+pub use share_acknowledge_response::ShareAcknowledgeResponse;
+pub use share_fetch_request::ShareFetchRequest;
+pub use share_fetch_response::ShareFetchResponse;
+pub use share_group_describe_request::ShareGroupDescribeRequest;
+pub use share_group_describe_response::ShareGroupDescribeResponse;
+pub use share_group_heartbeat_request::ShareGroupHeartbeatRequest;
+pub use share_group_heartbeat_response::ShareGroupHeartbeatResponse;
+pub use streams_group_describe_request::StreamsGroupDescribeRequest;
+pub use streams_group_describe_response::StreamsGroupDescribeResponse;
+pub use streams_group_heartbeat_request::StreamsGroupHeartbeatRequest;
+pub use streams_group_heartbeat_response::StreamsGroupHeartbeatResponse;
+pub use sync_group_request::SyncGroupRequest;
+pub use sync_group_response::SyncGroupResponse;
+pub use txn_offset_commit_request::TxnOffsetCommitRequest;
+pub use txn_offset_commit_response::TxnOffsetCommitResponse;
+pub use unregister_broker_request::UnregisterBrokerRequest;
+pub use unregister_broker_response::UnregisterBrokerResponse;
+pub use update_features_request::UpdateFeaturesRequest;
+pub use update_features_response::UpdateFeaturesResponse;
+pub use write_txn_markers_request::WriteTxnMarkersRequest;
+pub use write_txn_markers_response::WriteTxnMarkersResponse;
+
+/// Calls the macro `$then` with all APIs, each as `Api ApiRequest ApiResponse,`.
+#[macro_export]
+macro_rules! for_each_api {
+    ($then:ident) => {
+        $then! {
+            AddOffsetsToTxn AddOffsetsToTxnRequest AddOffsetsToTxnResponse,
+            AddPartitionsToTxn AddPartitionsToTxnRequest AddPartitionsToTxnResponse,
+            AddRaftVoter AddRaftVoterRequest AddRaftVoterResponse,
+            AlterClientQuotas AlterClientQuotasRequest AlterClientQuotasResponse,
+            AlterConfigs AlterConfigsRequest AlterConfigsResponse,
+            AlterPartitionReassignments AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse,
+            AlterReplicaLogDirs AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse,
+            AlterShareGroupOffsets AlterShareGroupOffsetsRequest AlterShareGroupOffsetsResponse,
+            AlterUserScramCredentials AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse,
+            ApiVersions ApiVersionsRequest ApiVersionsResponse,
+            ConsumerGroupDescribe ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse,
+            ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse,
+            CreateAcls CreateAclsRequest CreateAclsResponse,
+            CreateDelegationToken CreateDelegationTokenRequest CreateDelegationTokenResponse,
+            CreatePartitions CreatePartitionsRequest CreatePartitionsResponse,
+            CreateTopics CreateTopicsRequest CreateTopicsResponse,
+            DeleteAcls DeleteAclsRequest DeleteAclsResponse,
+            DeleteGroups DeleteGroupsRequest DeleteGroupsResponse,
+            DeleteRecords DeleteRecordsRequest DeleteRecordsResponse,
+            DeleteShareGroupOffsets DeleteShareGroupOffsetsRequest DeleteShareGroupOffsetsResponse,
+            DeleteTopics DeleteTopicsRequest DeleteTopicsResponse,
+            DescribeAcls DescribeAclsRequest DescribeAclsResponse,
+            DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse,
+            DescribeCluster DescribeClusterRequest DescribeClusterResponse,
+            DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse,
+            DescribeDelegationToken DescribeDelegationTokenRequest DescribeDelegationTokenResponse,
+            DescribeGroups DescribeGroupsRequest DescribeGroupsResponse,
+            DescribeLogDirs DescribeLogDirsRequest DescribeLogDirsResponse,
+            DescribeProducers DescribeProducersRequest DescribeProducersResponse,
+            DescribeQuorum DescribeQuorumRequest DescribeQuorumResponse,
+            DescribeShareGroupOffsets DescribeShareGroupOffsetsRequest DescribeShareGroupOffsetsResponse,
+            DescribeTopicPartitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
+            DescribeTransactions DescribeTransactionsRequest DescribeTransactionsResponse,
+            DescribeUserScramCredentials DescribeUserScramCredentialsRequest DescribeUserScramCredentialsResponse,
+            ElectLeaders ElectLeadersRequest ElectLeadersResponse,
+            EndTxn EndTxnRequest EndTxnResponse,
+            ExpireDelegationToken ExpireDelegationTokenRequest ExpireDelegationTokenResponse,
+            Fetch FetchRequest FetchResponse,
+            FindCoordinator FindCoordinatorRequest FindCoordinatorResponse,
+            GetTelemetrySubscriptions GetTelemetrySubscriptionsRequest GetTelemetrySubscriptionsResponse,
+            Heartbeat HeartbeatRequest HeartbeatResponse,
+            IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+            InitProducerId InitProducerIdRequest InitProducerIdResponse,
+            JoinGroup JoinGroupRequest JoinGroupResponse,
+            LeaveGroup LeaveGroupRequest LeaveGroupResponse,
+            ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse,
+            ListGroups ListGroupsRequest ListGroupsResponse,
+            ListOffsets ListOffsetsRequest ListOffsetsResponse,
+            ListPartitionReassignments ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse,
+            ListTransactions ListTransactionsRequest ListTransactionsResponse,
+            Metadata MetadataRequest MetadataResponse,
+            OffsetCommit OffsetCommitRequest OffsetCommitResponse,
+            OffsetDelete OffsetDeleteRequest OffsetDeleteResponse,
+            OffsetFetch OffsetFetchRequest OffsetFetchResponse,
+            OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
+            Produce ProduceRequest ProduceResponse,
+            PushTelemetry PushTelemetryRequest PushTelemetryResponse,
+            RemoveRaftVoter RemoveRaftVoterRequest RemoveRaftVoterResponse,
+            RenewDelegationToken RenewDelegationTokenRequest RenewDelegationTokenResponse,
+            SaslAuthenticate SaslAuthenticateRequest SaslAuthenticateResponse,
+            SaslHandshake SaslHandshakeRequest SaslHandshakeResponse,
+            ShareAcknowledge ShareAcknowledgeRequest ShareAcknowledgeResponse,
+            ShareFetch ShareFetchRequest ShareFetchResponse,
+            ShareGroupDescribe ShareGroupDescribeRequest ShareGroupDescribeResponse,
+            ShareGroupHeartbeat ShareGroupHeartbeatRequest ShareGroupHeartbeatResponse,
+            StreamsGroupDescribe StreamsGroupDescribeRequest StreamsGroupDescribeResponse,
+            StreamsGroupHeartbeat StreamsGroupHeartbeatRequest StreamsGroupHeartbeatResponse,
+            SyncGroup SyncGroupRequest SyncGroupResponse,
+            TxnOffsetCommit TxnOffsetCommitRequest TxnOffsetCommitResponse,
+            UnregisterBroker UnregisterBrokerRequest UnregisterBrokerResponse,
+            UpdateFeatures UpdateFeaturesRequest UpdateFeaturesResponse,
+            WriteTxnMarkers WriteTxnMarkersRequest WriteTxnMarkersResponse,
+        }
+    };
+}
