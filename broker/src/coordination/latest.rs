@@ -1,0 +1,170 @@
+//! The newest image that this broker knows, for everyone in it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::metadata::Image;
+
+/// An image and the index of the quorum's log that it stands at.
+#[derive(Clone, Debug, Default)]
+pub struct Indexed {
+    /// Of the last entry folded into it; 0 before any.
+    pub index: u64,
+    /// All metadata up to there.
+    pub image: Arc<Image>,
+}
+
+/// Reads the newest image. Clones are cheap and see the same.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    latest: Arc<ArcSwap<Indexed>>,
+    changes: watch::Receiver<u64>,
+}
+
+/// Why waiting for an index ended without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// The deadline passed.
+    #[error("the metadata here has not reached index {0} in time")]
+    Timeout(u64),
+    /// The broker is stopping.
+    #[error("this broker is stopping")]
+    Stopped,
+}
+
+impl Metadata {
+    /// The newest image.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.latest.load().image.clone()
+    }
+
+    /// The index that the newest image stands at.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.latest.load().index
+    }
+
+    /// The newest image together with its index.
+    #[must_use]
+    pub fn latest(&self) -> Indexed {
+        Indexed::clone(&self.latest.load())
+    }
+
+    /// Follows the images from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        Subscription {
+            metadata: self.clone(),
+        }
+    }
+
+    /// Waits until the image here stands at `index` or later.
+    ///
+    /// # Errors
+    /// When the deadline passes first, or the broker stops.
+    pub async fn wait_for(&self, index: u64, deadline: Instant) -> Result<(), WaitError> {
+        let mut changes = self.changes.clone();
+        let reached = changes.wait_for(|reached| *reached >= index);
+        match timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(WaitError::Stopped),
+            Err(_) => Err(WaitError::Timeout(index)),
+        }
+    }
+}
+
+/// Follows the images; those that come faster than they are asked for are skipped over.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    metadata: Metadata,
+}
+
+impl Subscription {
+    /// The newest image, as soon as it is newer than the last one that was asked for here. `None`: the broker stops, and
+    /// no other will come.
+    pub async fn changed(&mut self) -> Option<Indexed> {
+        self.metadata.changes.changed().await.ok()?;
+        Some(self.latest())
+    }
+
+    /// The newest image, marked as seen.
+    pub fn latest(&mut self) -> Indexed {
+        self.metadata.changes.mark_unchanged();
+        self.metadata.latest()
+    }
+}
+
+/// Puts out images. A broker can learn the same entry twice, from its own Raft log and by observing another broker: the
+/// index only ever grows.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    latest: Arc<ArcSwap<Indexed>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl Publisher {
+    /// Begins with an image, and hands out what reads it.
+    #[must_use]
+    pub fn new(first: Indexed) -> (Self, Metadata) {
+        let (sender, changes) = watch::channel(first.index);
+        let latest = Arc::new(ArcSwap::from_pointee(first));
+        let metadata = Metadata {
+            latest: latest.clone(),
+            changes,
+        };
+        (
+            Self {
+                latest,
+                changes: Arc::new(sender),
+            },
+            metadata,
+        )
+    }
+
+    /// Puts out an image unless a newer one, or one as new, is out already.
+    pub fn publish(&self, indexed: Indexed) {
+        let index = indexed.index;
+        self.changes.send_if_modified(|reached| {
+            let newer = index > *reached;
+            if newer {
+                self.latest.store(Arc::new(indexed));
+                *reached = index;
+            }
+            newer
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(index: u64) -> Indexed {
+        Indexed {
+            index,
+            image: Arc::default(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_image_never_replaces_a_newer_one() {
+        let (publisher, metadata) = Publisher::new(at(3));
+        let mut subscription = metadata.subscribe();
+        publisher.publish(at(5));
+        publisher.publish(at(4));
+        assert_eq!(metadata.index(), 5);
+        assert_eq!(subscription.changed().await.map(|latest| latest.index), Some(5));
+        let deadline = Instant::now() + Duration::from_millis(10);
+        assert_eq!(metadata.wait_for(5, deadline).await, Ok(()));
+        assert_eq!(metadata.wait_for(6, deadline).await, Err(WaitError::Timeout(6)));
+        drop(publisher);
+        assert!(subscription.changed().await.is_none());
+        assert_eq!(metadata.wait_for(6, deadline).await, Err(WaitError::Stopped));
+    }
+}

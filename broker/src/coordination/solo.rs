@@ -1,0 +1,51 @@
+//! A fleet's metadata in memory, decided by the real controller: for simulation and for tests of what stands on it.
+
+use std::sync::Arc;
+
+use flotilla_control::proto::coordination::{DescribeQuorumResponse, SubmitRequest, SubmitResponse};
+use flotilla_protocol::BrokerId;
+use futures::future::BoxFuture;
+
+use super::client::{Controller, Remote};
+use super::driver::{Decide, Driver, Options};
+use super::latest::{Indexed, Metadata, Publisher};
+use super::quorum::{Quorum as _, Solo};
+use crate::metadata::Image;
+
+/// Nobody else is there.
+struct Alone;
+
+impl Remote for Alone {
+    fn brokers(&self) -> Vec<BrokerId> {
+        Vec::new()
+    }
+
+    fn submit(&self, to: BrokerId, _: SubmitRequest) -> BoxFuture<'_, Result<SubmitResponse, String>> {
+        Box::pin(async move { Err(format!("broker {to} does not exist")) })
+    }
+
+    fn describe_quorum(&self, to: BrokerId) -> BoxFuture<'_, Result<DescribeQuorumResponse, String>> {
+        Box::pin(async move { Err(format!("broker {to} does not exist")) })
+    }
+}
+
+/// The controller over an in-memory quorum of one on `broker`, beginning with `first`. It runs on the current runtime
+/// until all that is returned is dropped.
+#[must_use]
+pub fn solo(
+    broker: BrokerId,
+    first: Image,
+    decide: Decide,
+    options: Options,
+) -> (Metadata, Controller, Arc<Solo>) {
+    let (publisher, metadata) = Publisher::new(Indexed {
+        index: 0,
+        image: Arc::new(first.clone()),
+    });
+    let quorum = Arc::new(Solo::new(broker, first, publisher));
+    let (driver, task) = Driver::new(quorum.clone(), decide, options);
+    tokio::spawn(task);
+    let local = Some((driver, quorum.leadership()));
+    let controller = Controller::new(broker, String::new(), metadata.clone(), local, Arc::new(Alone));
+    (metadata, controller, quorum)
+}
