@@ -7,3 +7,4 @@ pub mod coordination;
 pub mod metadata;
 pub mod partition;
 pub mod request;
+pub mod telemetry;
