@@ -1,6 +1,7 @@
 //! All that operator and brokers must agree on: the gRPC contract, the metadata records, the typed table of settings,
 //! the broker's configuration file, and `placement` (pure: which broker gets which replica).
 
+pub mod config;
 pub mod settings;
 
 /// The gRPC contract, generated from `proto/`.
