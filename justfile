@@ -28,3 +28,7 @@ test:
 test-clients:
     tests/clients/install
     cargo test --package flotilla-cli --features client-suite --test clients -- --nocapture --test-threads 1
+
+# Write the CustomResourceDefinitions' YAML from their types
+crds-generate:
+    cargo run --quiet --package flotilla-crds --bin crds-generate
