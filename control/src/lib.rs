@@ -2,6 +2,7 @@
 //! the broker's configuration file, and `placement` (pure: which broker gets which replica).
 
 pub mod config;
+pub mod placement;
 pub mod settings;
 
 /// The gRPC contract, generated from `proto/`.
