@@ -1,7 +1,180 @@
 //! One file per Kafka API: from a request to an answer, and Kafka's error codes, which are born here and nowhere deeper.
+//!
+//! A handler is `async fn handle(ctx: &Context, request: XRequest) -> XResponse` and cannot fail: what went wrong is in the
+//! response. A new API is a file, a row in [`ANNOUNCED`] and a line in [`answer`].
 
+mod api_versions;
 mod context;
+pub mod error;
 mod session;
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub use context::Context;
+pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use session::Session;
+
+use bytes::Bytes;
+use flotilla_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Request, frame};
+use futures::future::BoxFuture;
+
+/// What is served, with the oldest and the newest version: what ApiVersions says. Everything else is refused.
+pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[(ApiKey::ApiVersions, 0, 4)];
+
+/// What is served on the reserved listener between brokers.
+pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::ApiVersions,
+    ApiKey::OffsetForLeaderEpoch,
+];
+
+/// A handler's answer, where it is more than a response.
+pub enum Reply<T> {
+    /// The response.
+    Now(T),
+    /// The response comes; the connection takes further requests meanwhile, and keeps the order of answers.
+    Later(BoxFuture<'static, T>),
+    /// None: the client does not expect any (Produce with acks=0).
+    Silent,
+    /// None, and the connection is closed: the only way to tell a client that expects no response of a failure.
+    Close,
+}
+
+/// An encoded answer.
+pub enum Answer {
+    /// A frame, in the segments that go to the wire.
+    Now(Vec<Bytes>),
+    /// A frame that comes; further requests are taken meanwhile.
+    Later(BoxFuture<'static, Result<Vec<Bytes>, Failure>>),
+    /// None.
+    Silent,
+}
+
+/// Why a request ends its connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// The response cannot be written: a bug of ours.
+    #[error("the response cannot be written: {0}")]
+    Response(#[from] EncodeError),
+    /// It is for an API or a version that is not served, and the client could not read an answer.
+    #[error("{api} in version {version} is not served")]
+    Unsupported {
+        /// Its name, or its number.
+        api: String,
+        /// As the client sent it.
+        version: i16,
+    },
+    /// A client that expects no answer has to learn of a failure.
+    #[error("a request without acknowledgement failed")]
+    Unacknowledged,
+}
+
+/// Whether a version of an API is served.
+#[must_use]
+pub fn is_announced(api: ApiKey, version: i16) -> bool {
+    ANNOUNCED
+        .iter()
+        .any(|(key, min, max)| *key == api && (*min..=*max).contains(&version))
+}
+
+/// One request on its way to an answer.
+struct Call {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Call {
+    /// The request; nothing may be left behind it.
+    fn request<R: Request>(&self, mut body: Reader) -> Result<R, DecodeError> {
+        let request = R::decode(&mut body, self.version)?;
+        body.finish()?;
+        Ok(request)
+    }
+
+    fn response(&self, message: &impl Message) -> Result<Answer, Failure> {
+        Ok(Answer::Now(frame::response(
+            self.api,
+            self.version,
+            self.correlation_id,
+            message,
+        )?))
+    }
+
+    /// For handlers whose answer is more than a response.
+    #[expect(dead_code, reason = "Produce comes with the replicas")]
+    fn reply<T: Message + 'static>(&self, reply: Reply<T>) -> Result<Answer, Failure> {
+        match reply {
+            Reply::Now(message) => self.response(&message),
+            Reply::Later(message) => {
+                let (api, version, correlation_id) = (self.api, self.version, self.correlation_id);
+                Ok(Answer::Later(Box::pin(async move {
+                    Ok(frame::response(api, version, correlation_id, &message.await)?)
+                })))
+            }
+            Reply::Silent => Ok(Answer::Silent),
+            Reply::Close => Err(Failure::Unacknowledged),
+        }
+    }
+}
+
+/// Answers a request whose header has been read.
+///
+/// # Errors
+/// [`Failure`]: the connection has to be closed.
+pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, Failure> {
+    let served = is_announced(api, ctx.version)
+        && (!ctx.session.is_replication_listener() || ANNOUNCED_TO_BROKERS.contains(&api));
+    let mut call = Call {
+        api,
+        version: ctx.version,
+        correlation_id: ctx.correlation_id,
+    };
+    if !served {
+        ctx.broker.telemetry.metrics.request_unsupported();
+        return match api {
+            // KIP-511: in the form that every client can read, with the range that it can choose from.
+            ApiKey::ApiVersions => {
+                call.version = 0;
+                call.response(&api_versions::refusal(&ctx, ErrorCode::UnsupportedVersion))
+            }
+            _ => Err(Failure::Unsupported {
+                api: api.to_string(),
+                version: ctx.version,
+            }),
+        };
+    }
+    match api {
+        ApiKey::ApiVersions => call.response(&api_versions::handle(&ctx, call.request(body)?).await),
+        _ => Err(Failure::Unsupported {
+            api: api.to_string(),
+            version: ctx.version,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announced_versions_exist_and_no_api_is_announced_twice() {
+        for (place, (api, min, max)) in ANNOUNCED.iter().enumerate() {
+            let valid = api.valid_versions();
+            assert_eq!(max, valid.end(), "{api}: the newest version is served");
+            let min_expected = if *api == ApiKey::Produce {
+                0
+            } else {
+                *valid.start()
+            };
+            assert_eq!(*min, min_expected, "{api}: the oldest version is served");
+            assert!(
+                ANNOUNCED[place + 1..].iter().all(|(other, ..)| other != api),
+                "{api} twice"
+            );
+        }
+    }
+}

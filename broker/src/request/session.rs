@@ -19,9 +19,26 @@ pub struct Session {
     /// The broker at the other end, proven by its certificate: only on the replication listener. A request that carries
     /// a replica id is taken from nobody else.
     pub peer_broker: Option<BrokerId>,
+    /// [`Session::client_host`] as access rules write it.
+    pub client_address: Arc<str>,
 }
 
 impl Session {
+    /// Of a client on one of the listeners for clients. An IPv4 address that came in over IPv6 counts as IPv4.
+    #[must_use]
+    pub fn new(connection_id: u64, listener: Arc<str>, principal: Principal, client_host: IpAddr) -> Self {
+        let client_host = client_host.to_canonical();
+        let client_address = client_host.to_string().into();
+        Self {
+            connection_id,
+            listener,
+            principal,
+            client_host,
+            peer_broker: None,
+            client_address,
+        }
+    }
+
     /// Whether the connection came in on the reserved listener between brokers.
     #[must_use]
     pub fn is_replication_listener(&self) -> bool {

@@ -1,0 +1,123 @@
+//! ApiVersions: what this broker serves (KIP-35, KIP-511, KIP-584).
+
+use super::{ANNOUNCED, ANNOUNCED_TO_BROKERS, Context};
+use flotilla_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use flotilla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use flotilla_protocol::{ErrorCode, Str};
+
+/// Features that change what clients do: name, oldest and newest level. One is finalized when its part of the broker
+/// works and the quorum has raised it.
+const FEATURES: &[(&str, i16, i16)] = &[];
+
+/// Answers what is served, and what is finalized.
+pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
+    let named = [&request.client_software_name, &request.client_software_version];
+    if ctx.version >= 3 && !named.into_iter().all(|name| is_software_name(name)) {
+        return refusal(ctx, ErrorCode::InvalidRequest);
+    }
+    let latest = ctx.broker.metadata.latest();
+    let supported_features = FEATURES
+        .iter()
+        // Clients before version 4 stumble over a minimum of 0 (KIP-1022).
+        .filter(|(_, min, _)| ctx.version >= 4 || *min > 0)
+        .map(|(name, min, max)| SupportedFeatureKey {
+            name: Str::from_static(name),
+            min_version: *min,
+            max_version: *max,
+        })
+        .collect();
+    let finalized_features = FEATURES
+        .iter()
+        .filter_map(|(name, ..)| {
+            let level = latest
+                .image
+                .feature(name)
+                .and_then(|level| i16::try_from(level).ok())?;
+            Some(FinalizedFeatureKey {
+                name: Str::from_static(name),
+                max_version_level: level,
+                min_version_level: level,
+            })
+        })
+        .collect();
+    ApiVersionsResponse {
+        api_keys: announced(ctx),
+        supported_features,
+        finalized_features_epoch: i64::try_from(latest.index).unwrap_or(i64::MAX),
+        finalized_features,
+        ..ApiVersionsResponse::default()
+    }
+}
+
+/// An error, with what would have been right: a client that asked in too new a version chooses from it.
+pub(super) fn refusal(ctx: &Context, error: ErrorCode) -> ApiVersionsResponse {
+    let api_keys = if error == ErrorCode::UnsupportedVersion {
+        announced(ctx)
+    } else {
+        Vec::new()
+    };
+    ApiVersionsResponse {
+        error_code: error.into(),
+        api_keys,
+        ..ApiVersionsResponse::default()
+    }
+}
+
+fn announced(ctx: &Context) -> Vec<ApiVersion> {
+    let here = |api| !ctx.session.is_replication_listener() || ANNOUNCED_TO_BROKERS.contains(api);
+    ANNOUNCED
+        .iter()
+        .filter(|(api, ..)| here(api))
+        .map(|(api, min, max)| ApiVersion {
+            api_key: (*api).into(),
+            min_version: *min,
+            max_version: *max,
+        })
+        .collect()
+}
+
+/// Letters and digits at both ends, and between them also dots and dashes (KIP-511).
+fn is_software_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let at_ends = [bytes.first(), bytes.last()]
+        .iter()
+        .all(|byte| byte.is_some_and(u8::is_ascii_alphanumeric));
+    at_ends
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::testing;
+
+    fn request(name: &'static str) -> ApiVersionsRequest {
+        ApiVersionsRequest {
+            client_software_name: name.into(),
+            client_software_version: "1.0".into(),
+            ..ApiVersionsRequest::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn announced_apis_are_told() {
+        let ctx = testing::context(4);
+        let response = handle(&ctx, request("librdkafka")).await;
+        assert_eq!(response.error_code, ErrorCode::None);
+        assert_eq!(response.api_keys.len(), ANNOUNCED.len());
+    }
+
+    #[tokio::test]
+    async fn nameless_software_is_refused_since_version_3() {
+        for name in ["", "-x", "x.", "a b"] {
+            let response = handle(&testing::context(3), request(name)).await;
+            assert_eq!(response.error_code, ErrorCode::InvalidRequest, "{name}");
+        }
+        let response = handle(&testing::context(2), ApiVersionsRequest::default()).await;
+        assert_eq!(response.error_code, ErrorCode::None);
+    }
+}
