@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_older_image_never_replaces_a_newer_one() {
         let (publisher, metadata) = Publisher::new(at(3));
         let mut subscription = metadata.subscribe();
