@@ -4,6 +4,7 @@ pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod coordination;
+pub mod group;
 pub mod metadata;
 pub mod partition;
 pub mod request;

@@ -1,0 +1,81 @@
+//! From the log into memory, and out of it.
+
+use super::{Alarm, Effect, Group, Key, Shard};
+use crate::group::Text;
+use crate::group::error::Error;
+use crate::group::record::Record;
+use crate::group::shard::request::{Joined, Reply};
+
+impl Shard {
+    /// Folds one record of the partition in, in the order of the log.
+    pub fn replay(&mut self, record: &Record) {
+        match record {
+            Record::OffsetCommit { group, value, .. } => {
+                if value.is_some() {
+                    self.groups.entry(group.clone()).or_insert_with(Group::new);
+                }
+                self.latest.apply(record);
+            }
+            Record::GroupMetadata {
+                group,
+                value: Some(value),
+            } => {
+                self.groups.insert(group.clone(), Group::from_record(value));
+            }
+            Record::GroupMetadata { group, value: None } => {
+                self.groups.remove(group);
+            }
+        }
+    }
+
+    /// All has been replayed, and is committed: the shard begins to serve. Members get a whole session's time to be
+    /// heard from.
+    pub fn loaded(&mut self, now_ms: u64) -> Vec<Effect> {
+        self.now_ms = now_ms;
+        self.committed = self.latest.clone();
+        let mut crowded: Vec<Text> = Vec::new();
+        let mut sessions = Vec::new();
+        for (id, group) in &self.groups {
+            if group.members().len() > self.config.members_max {
+                crowded.push(id.clone());
+            }
+            for member in group.members() {
+                sessions.push((id.clone(), member.id.clone(), member.session_ms()));
+            }
+        }
+        for (id, member, session_ms) in sessions {
+            self.expect_heartbeat(&id, &member, session_ms);
+        }
+        for id in crowded {
+            // Members commit their offsets before they join again; then those who are too many are refused.
+            self.prepare_rebalance(&id);
+        }
+        let at_ms = now_ms + self.config.offsets_retention_check_interval_ms;
+        self.timers.set(Key::Expiry, at_ms, Alarm::Expiry);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Another broker takes over: everyone who waits is sent there.
+    pub fn unload(mut self) -> Vec<Effect> {
+        let error = Error::NotCoordinator;
+        for group in std::mem::take(&mut self.groups).values() {
+            for member in group.members() {
+                if let Some(to) = member.awaiting_join {
+                    let reply = Joined::refused(member.id.clone(), error);
+                    self.reply(to, Reply::Join(reply));
+                }
+                if let Some(to) = member.awaiting_sync {
+                    self.reply(to, Reply::Sync(Err(error)));
+                }
+            }
+        }
+        for write in std::mem::take(&mut self.writes) {
+            for then in write.then {
+                if let super::Then::Reply { to, reply } = then {
+                    self.reply(to, reply.failed(error));
+                }
+            }
+        }
+        self.effects
+    }
+}

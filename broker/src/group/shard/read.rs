@@ -1,0 +1,104 @@
+//! OffsetFetch, DescribeGroups, ListGroups: they show what is committed.
+
+use super::{Group, Shard, Ticket};
+use crate::group::Text;
+use crate::group::classic::State;
+use crate::group::error::Error;
+use crate::group::offsets::Committed;
+use crate::group::record::OffsetCommit;
+use crate::group::shard::request::{
+    DescribedGroup, DescribedMember, Fetch, FetchedPartition, ListedGroup, PartitionRef, Reply,
+};
+
+impl Shard {
+    pub(super) fn fetch(&mut self, to: Ticket, fetch: Fetch) {
+        // Offsets under way are what a member that takes over must see (KIP-447): they are read now, and shown once
+        // they are committed.
+        let offsets = match fetch.require_stable {
+            true => &self.latest,
+            false => &self.committed,
+        };
+        let fetched = match fetch.partitions {
+            None => offsets
+                .of_group(&fetch.group)
+                .map(|(topic, partition, offset)| FetchedPartition {
+                    topic: topic.clone(),
+                    partition,
+                    committed: Ok(Some(OffsetCommit::clone(offset))),
+                })
+                .collect(),
+            Some(partitions) => partitions
+                .into_iter()
+                .map(|wanted| FetchedPartition {
+                    committed: Ok(offsets
+                        .get(&fetch.group, &wanted.topic, wanted.partition)
+                        .filter(|offset| is_of_topic(offset, &wanted))
+                        .map(|offset| OffsetCommit::clone(offset))),
+                    topic: wanted.topic,
+                    partition: wanted.partition,
+                })
+                .collect(),
+        };
+        let reply = Reply::Fetch(Ok(fetched));
+        if fetch.require_stable {
+            self.reply_after_writes(to, reply);
+        } else {
+            self.reply(to, reply);
+        }
+    }
+
+    pub(super) fn describe(&self, id: &Text) -> Result<DescribedGroup, Error> {
+        let group = self.groups.get(id).filter(|group| group.born.is_none());
+        let group = group.ok_or(Error::GroupNotFound)?;
+        let state = shown_state(group);
+        let stable = (state == State::Stable).then(|| group.protocol.clone()).flatten();
+        Ok(DescribedGroup {
+            group: id.clone(),
+            state,
+            protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
+            protocol: stable.clone().unwrap_or_else(|| "".into()),
+            members: group
+                .members()
+                .map(|member| DescribedMember {
+                    member_id: member.id.clone(),
+                    instance_id: member.instance_id.clone(),
+                    client_id: member.client_id.clone(),
+                    client_host: member.client_host.clone(),
+                    metadata: stable
+                        .as_ref()
+                        .map(|name| member.metadata(name))
+                        .unwrap_or_default(),
+                    assignment: stable
+                        .as_ref()
+                        .map(|_| member.assignment.clone())
+                        .unwrap_or_default(),
+                })
+                .collect(),
+        })
+    }
+
+    pub(super) fn list(&self) -> Vec<ListedGroup> {
+        self.groups
+            .iter()
+            .filter(|(_, group)| group.born.is_none())
+            .map(|(id, group)| ListedGroup {
+                group: id.clone(),
+                protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
+                state: shown_state(group),
+            })
+            .collect()
+    }
+}
+
+/// A group whose deletion is not committed yet is still there.
+fn shown_state(group: &Group) -> State {
+    match group.state() {
+        State::Dead => State::Empty,
+        state => state,
+    }
+}
+
+/// An offset that was committed for another topic of the same name is none.
+fn is_of_topic(offset: &Committed, wanted: &PartitionRef) -> bool {
+    offset.topic_id.is_zero() || wanted.topic_id.is_zero() || offset.topic_id == wanted.topic_id
+}

@@ -1,0 +1,393 @@
+//! What a shard is asked and what it answers, free of any API version.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use flotilla_protocol::Uuid;
+
+use crate::group::Text;
+use crate::group::classic::State;
+use crate::group::error::Error;
+use crate::group::record::OffsetCommit;
+
+/// A request for one or more groups of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// JoinGroup.
+    Join(Join),
+    /// SyncGroup.
+    Sync(Sync),
+    /// Heartbeat.
+    Heartbeat {
+        /// The group.
+        group: Text,
+        /// The member's id.
+        member_id: Text,
+        /// The member's `group.instance.id`.
+        instance_id: Option<Text>,
+        /// The generation that the member is in.
+        generation: i32,
+    },
+    /// LeaveGroup.
+    Leave(Leave),
+    /// OffsetCommit.
+    Commit(Commit),
+    /// OffsetFetch, of one group.
+    Fetch(Fetch),
+    /// OffsetDelete.
+    DeleteOffsets {
+        /// The group.
+        group: Text,
+        /// Whose offsets to forget.
+        partitions: Vec<PartitionRef>,
+    },
+    /// DeleteGroups, of those groups that live in this shard.
+    Delete(Vec<Text>),
+    /// DescribeGroups, of those groups that live in this shard.
+    Describe(Vec<Text>),
+    /// ListGroups: every group of this shard.
+    List,
+    /// Topics are gone: their offsets are forgotten. Answered with nothing.
+    TopicsDeleted(Vec<DeletedTopic>),
+}
+
+/// The answer to the [`Request`] of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To JoinGroup.
+    Join(Joined),
+    /// To SyncGroup.
+    Sync(Result<Assigned, Error>),
+    /// To Heartbeat.
+    Heartbeat(Result<(), Error>),
+    /// To LeaveGroup: how it went for each member, in the request's order.
+    Leave(Result<Vec<Result<(), Error>>, Error>),
+    /// To OffsetCommit: how it went for each partition, in the request's order.
+    Commit(Result<Vec<Result<(), Error>>, Error>),
+    /// To OffsetFetch.
+    Fetch(Result<Vec<FetchedPartition>, Error>),
+    /// To OffsetDelete: how it went for each partition, in the request's order.
+    DeleteOffsets(Result<Vec<Result<(), Error>>, Error>),
+    /// To DeleteGroups: how it went for each group, in the request's order.
+    Delete(Result<Vec<Result<(), Error>>, Error>),
+    /// To DescribeGroups: each group, in the request's order.
+    Describe(Result<Vec<Result<DescribedGroup, Error>>, Error>),
+    /// To ListGroups.
+    List(Result<Vec<ListedGroup>, Error>),
+    /// To [`Request::TopicsDeleted`].
+    TopicsDeleted,
+}
+
+impl Request {
+    /// The answer that says no to the whole request.
+    #[must_use]
+    pub fn refused(&self, error: Error) -> Reply {
+        match self {
+            Self::Join(join) => Reply::Join(Joined::refused(join.member_id.clone(), error)),
+            Self::Sync(_) => Reply::Sync(Err(error)),
+            Self::Heartbeat { .. } => Reply::Heartbeat(Err(error)),
+            Self::Leave(_) => Reply::Leave(Err(error)),
+            Self::Commit(_) => Reply::Commit(Err(error)),
+            Self::Fetch(_) => Reply::Fetch(Err(error)),
+            Self::DeleteOffsets { .. } => Reply::DeleteOffsets(Err(error)),
+            Self::Delete(_) => Reply::Delete(Err(error)),
+            Self::Describe(_) => Reply::Describe(Err(error)),
+            Self::List => Reply::List(Err(error)),
+            Self::TopicsDeleted(_) => Reply::TopicsDeleted,
+        }
+    }
+}
+
+impl Reply {
+    /// The same answer, had the request been refused.
+    #[must_use]
+    pub fn failed(self, error: Error) -> Self {
+        match self {
+            Self::Join(joined) => Self::Join(Joined::refused(joined.member_id, error)),
+            Self::Sync(_) => Self::Sync(Err(error)),
+            Self::Heartbeat(_) => Self::Heartbeat(Err(error)),
+            Self::Leave(_) => Self::Leave(Err(error)),
+            Self::Commit(_) => Self::Commit(Err(error)),
+            Self::Fetch(_) => Self::Fetch(Err(error)),
+            Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(error)),
+            Self::Delete(_) => Self::Delete(Err(error)),
+            Self::Describe(_) => Self::Describe(Err(error)),
+            Self::List(_) => Self::List(Err(error)),
+            Self::TopicsDeleted => Self::TopicsDeleted,
+        }
+    }
+}
+
+/// One protocol that a member knows, an assignment strategy for instance, with what it says under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocol {
+    /// The protocol's name.
+    pub name: Text,
+    /// The member's subscription under it; only members read it.
+    pub metadata: Bytes,
+}
+
+/// JoinGroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The group.
+    pub group: Text,
+    /// The member's id; empty: it has none yet.
+    pub member_id: Text,
+    /// `group.instance.id` of a static member (KIP-345).
+    pub instance_id: Option<Text>,
+    /// The client's id.
+    pub client_id: Text,
+    /// The client's address, as it is to be recorded.
+    pub client_host: Text,
+    /// In ms.
+    pub session_timeout_ms: i32,
+    /// In ms.
+    pub rebalance_timeout_ms: i32,
+    /// `consumer`, `connect`, ...
+    pub protocol_type: Text,
+    /// In the member's order of preference.
+    pub protocols: Vec<Protocol>,
+    /// Whether a dynamic member must come back with the id that it is given (KIP-394; from version 4).
+    pub requires_known_member_id: bool,
+    /// Whether the client understands `SkipAssignment` (KIP-814; from version 9).
+    pub can_skip_assignment: bool,
+    /// What makes the id unique that the member is given, should it need one. A random UUID.
+    pub fresh_id: Text,
+}
+
+/// The answer to JoinGroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Why not.
+    pub error: Option<Error>,
+    /// The generation joined, or -1.
+    pub generation: i32,
+    /// The group's type.
+    pub protocol_type: Option<Text>,
+    /// The protocol that the members agreed on.
+    pub protocol: Option<Text>,
+    /// Id of the member that assigns, or empty.
+    pub leader: Text,
+    /// Whether the leader keeps the assignment that there is (KIP-814).
+    pub skip_assignment: bool,
+    /// The member's id.
+    pub member_id: Text,
+    /// All members, for the leader.
+    pub members: Vec<JoinedMember>,
+}
+
+impl Joined {
+    /// The answer that says no.
+    #[must_use]
+    pub fn refused(member_id: Text, error: Error) -> Self {
+        Self {
+            error: Some(error),
+            generation: -1,
+            protocol_type: None,
+            protocol: None,
+            leader: "".into(),
+            skip_assignment: false,
+            member_id,
+            members: Vec::new(),
+        }
+    }
+}
+
+/// A member, as its leader is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedMember {
+    /// The member's id.
+    pub member_id: Text,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<Text>,
+    /// What it subscribes to, under the protocol agreed on.
+    pub metadata: Bytes,
+}
+
+/// SyncGroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sync {
+    /// The group.
+    pub group: Text,
+    /// The generation that the member is in.
+    pub generation: i32,
+    /// The member's id.
+    pub member_id: Text,
+    /// The member's `group.instance.id`.
+    pub instance_id: Option<Text>,
+    /// From version 5: must be the group's (KIP-559).
+    pub protocol_type: Option<Text>,
+    /// From version 5: must be the group's (KIP-559).
+    pub protocol: Option<Text>,
+    /// From the leader: who gets what.
+    pub assignments: Vec<(Text, Bytes)>,
+}
+
+/// What a member is assigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The group's type.
+    pub protocol_type: Option<Text>,
+    /// The protocol that the members agreed on.
+    pub protocol: Option<Text>,
+    /// As the leader wrote it.
+    pub assignment: Bytes,
+}
+
+/// LeaveGroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leave {
+    /// The group.
+    pub group: Text,
+    /// Who leaves.
+    pub members: Vec<Leaving>,
+}
+
+/// A member that leaves, or that an administrator removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Its id; may be empty for a static member.
+    pub member_id: Text,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<Text>,
+}
+
+/// OffsetCommit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The group.
+    pub group: Text,
+    /// The generation that the member is in; -1: not a member of any (a consumer that assigns to itself).
+    pub generation: i32,
+    /// The member's id, or empty.
+    pub member_id: Text,
+    /// The member's `group.instance.id`.
+    pub instance_id: Option<Text>,
+    /// How long to keep the offsets, in ms; -1: as the broker's setting says.
+    pub retention_ms: i64,
+    /// Whether a group that is not there is told so by name (version 9, KIP-848).
+    pub knows_group_not_found: bool,
+    /// What is committed.
+    pub partitions: Vec<CommitPartition>,
+}
+
+/// One partition of a [`Commit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitPartition {
+    /// The topic's name.
+    pub topic: Text,
+    /// The topic's id, or zero.
+    pub topic_id: Uuid,
+    /// The partition's index.
+    pub partition: i32,
+    /// The offset to read next.
+    pub offset: i64,
+    /// Epoch of the last record consumed, or -1.
+    pub leader_epoch: i32,
+    /// To be kept beside the offset.
+    pub metadata: Text,
+}
+
+/// OffsetFetch of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// The group.
+    pub group: Text,
+    /// Which partitions; none: all that have an offset.
+    pub partitions: Option<Vec<PartitionRef>>,
+    /// Whether to wait for what is under way, and to refuse offsets of open transactions (KIP-447).
+    pub require_stable: bool,
+}
+
+/// A partition by its topic's name, and by its id where that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRef {
+    /// The topic's name.
+    pub topic: Text,
+    /// The topic's id, or zero for any.
+    pub topic_id: Uuid,
+    /// The partition's index.
+    pub partition: i32,
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedPartition {
+    /// The topic's name.
+    pub topic: Text,
+    /// The partition's index.
+    pub partition: i32,
+    /// The commit; none: there is none.
+    pub committed: Result<Option<OffsetCommit>, Error>,
+}
+
+/// A topic that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its name.
+    pub name: Text,
+    /// Its id: a topic created anew under the same name keeps its offsets.
+    pub id: Uuid,
+}
+
+/// A group, as DescribeGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// The group.
+    pub group: Text,
+    /// Where it stands.
+    pub state: State,
+    /// Its type, or empty.
+    pub protocol_type: Text,
+    /// The protocol agreed on; empty unless stable.
+    pub protocol: Text,
+    /// Its members.
+    pub members: Vec<DescribedMember>,
+}
+
+/// A member, as DescribeGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedMember {
+    /// Its id.
+    pub member_id: Text,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<Text>,
+    /// The client's id.
+    pub client_id: Text,
+    /// The client's address.
+    pub client_host: Text,
+    /// What it subscribes to; empty unless the group is stable.
+    pub metadata: Bytes,
+    /// What it was assigned; empty unless the group is stable.
+    pub assignment: Bytes,
+}
+
+/// A group, as ListGroups shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// The group.
+    pub group: Text,
+    /// Its type, or empty.
+    pub protocol_type: Text,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Request {
+    /// The groups that the request names.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<&str> {
+        match self {
+            Self::Join(Join { group, .. })
+            | Self::Sync(Sync { group, .. })
+            | Self::Heartbeat { group, .. }
+            | Self::Leave(Leave { group, .. })
+            | Self::Commit(Commit { group, .. })
+            | Self::Fetch(Fetch { group, .. })
+            | Self::DeleteOffsets { group, .. } => [&**group].into(),
+            Self::Delete(groups) | Self::Describe(groups) => groups.iter().map(|group| &**group).collect(),
+            Self::List | Self::TopicsDeleted(_) => BTreeSet::new(),
+        }
+    }
+}
