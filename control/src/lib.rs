@@ -4,6 +4,7 @@
 pub mod config;
 pub mod placement;
 pub mod settings;
+pub mod tls;
 
 /// The gRPC contract, generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used, unused_qualifications)]
