@@ -6,6 +6,8 @@ pub mod placement;
 pub mod settings;
 pub mod tls;
 
+pub use flotilla_protocol::{BrokerId, Uuid};
+
 /// The gRPC contract, generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used, unused_qualifications)]
 pub mod proto {

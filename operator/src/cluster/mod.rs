@@ -1,0 +1,9 @@
+//! From a Cluster to its brokers: who they are, and the configuration file of each.
+
+mod config;
+mod identity;
+mod member;
+
+pub use config::{Address, Place, broker_config, settings};
+pub use identity::Identity;
+pub use member::{Member, members};

@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+
+use flotilla_control::proto::metadata::{ApplyTopic, KeyValue};
+use flotilla_control::settings;
+use flotilla_crds::{Reason, Topic};
+
+use super::kafka_name;
+use crate::{Problem, owner};
+
+/// What is known of a topic that exists already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Existing {
+    /// Partitions that it has.
+    pub partitions: i32,
+    /// Settings that this resource set before.
+    pub managed_config: Vec<String>,
+}
+
+/// The command for a Topic. `brokers` is how many can hold replicas.
+///
+/// # Errors
+/// Settings that are refused, fewer partitions than now, more replicas than brokers.
+pub fn apply(topic: &Topic, existing: Option<&Existing>, brokers: usize) -> Result<ApplyTopic, Problem> {
+    let name = kafka_name(topic);
+    check_name(name)?;
+    let config: BTreeMap<String, String> = topic
+        .spec
+        .config
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect();
+    settings::check_topic(&config).map_err(|error| Problem::spec("spec.config", error.to_string()))?;
+    if let (Some(wanted), Some(existing)) = (topic.spec.partitions, existing)
+        && wanted < existing.partitions
+    {
+        return Err(Problem::spec(
+            "spec.partitions",
+            format!(
+                "topic `{name}` has {} partitions and cannot shrink to {wanted}: records would be lost, and keys would \
+                 change their partition. Ask for {} or more, or make a new topic",
+                existing.partitions, existing.partitions
+            ),
+        ));
+    }
+    if let Some(wanted) = topic.spec.replicas
+        && wanted as usize > brokers
+    {
+        return Err(Problem::because(
+            Reason::NotEnoughBrokers,
+            "spec.replicas",
+            format!(
+                "topic `{name}` asks for {wanted} replicas, but there are only {brokers} brokers. Ask for fewer, or add brokers"
+            ),
+        ));
+    }
+    Ok(ApplyTopic {
+        name: name.to_owned(),
+        partitions: topic.spec.partitions.unwrap_or(0),
+        replicas: topic.spec.replicas.unwrap_or(0),
+        configs: config
+            .into_iter()
+            .map(|(key, value)| KeyValue {
+                key,
+                value: Some(value),
+            })
+            .collect(),
+        assignments: Vec::new(),
+        owner: Some(owner(&topic.metadata, topic.spec.deletion_policy)),
+        previous_configs: existing
+            .map(|existing| existing.managed_config.clone())
+            .unwrap_or_default(),
+    })
+}
+
+/// Kafka's rules for names of topics.
+fn check_name(name: &str) -> Result<(), Problem> {
+    let wrong = if name.is_empty() || name == "." || name == ".." {
+        Some("a topic cannot be named so")
+    } else if name.len() > 249 {
+        Some("the name of a topic has at most 249 characters")
+    } else if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    {
+        Some("the name of a topic holds only a-z, A-Z, 0-9, `.`, `_` and `-`")
+    } else if name.starts_with("__") {
+        Some("names that begin with `__` belong to the fleet itself")
+    } else {
+        None
+    };
+    wrong.map_or(Ok(()), |why| {
+        Err(Problem::spec("spec.name", format!("`{name}`: {why}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use flotilla_crds::{ClusterRef, DeletionPolicy, SettingValue, TopicSpec};
+
+    use super::*;
+
+    fn topic(name: &str) -> Topic {
+        let spec = TopicSpec {
+            name: None,
+            cluster: ClusterRef {
+                name: "events".into(),
+                namespace: None,
+            },
+            partitions: Some(6),
+            replicas: Some(3),
+            config: BTreeMap::from([("retention.ms".into(), SettingValue::Integer(1_000))]),
+            deletion_policy: DeletionPolicy::Retain,
+        };
+        Topic::new(name, spec)
+    }
+
+    #[test]
+    fn command_says_all_that_the_resource_says() {
+        let existing = Existing {
+            partitions: 6,
+            managed_config: vec!["segment.ms".into()],
+        };
+        let command = apply(&topic("orders"), Some(&existing), 3).unwrap();
+        assert_eq!(
+            command,
+            ApplyTopic {
+                name: "orders".into(),
+                partitions: 6,
+                replicas: 3,
+                configs: vec![KeyValue {
+                    key: "retention.ms".into(),
+                    value: Some("1000".into())
+                }],
+                assignments: vec![],
+                owner: Some(flotilla_control::proto::metadata::Owner {
+                    namespace: "default".into(),
+                    name: "orders".into(),
+                    uid: "default/orders".into(),
+                    deletion_policy: "Retain".into(),
+                }),
+                previous_configs: vec!["segment.ms".into()],
+            }
+        );
+    }
+
+    #[test]
+    fn fewer_partitions_more_replicas_and_bad_names_are_refused() {
+        let existing = Existing {
+            partitions: 7,
+            managed_config: vec![],
+        };
+        assert_eq!(
+            apply(&topic("orders"), Some(&existing), 3).unwrap_err().field,
+            "spec.partitions"
+        );
+        let problem = apply(&topic("orders"), None, 2).unwrap_err();
+        assert_eq!(
+            (problem.reason, problem.field.as_str()),
+            (Reason::NotEnoughBrokers, "spec.replicas")
+        );
+        for name in ["..", "a b", "__consumer_offsets", ""] {
+            assert_eq!(
+                apply(&topic(name), None, 3).unwrap_err().field,
+                "spec.name",
+                "{name}"
+            );
+        }
+        let mut unknown = topic("orders");
+        unknown
+            .spec
+            .config
+            .insert("retention.mss".into(), SettingValue::Integer(1));
+        let problem = apply(&unknown, None, 3).unwrap_err();
+        assert!(problem.to_string().contains("retention.mss"), "{problem}");
+    }
+}
