@@ -29,7 +29,7 @@ pub struct Broker {
     /// `broker`, `coordinator`.
     pub roles: Vec<String>,
     /// Whether it has lost its session, or has not caught up since it registered. A fenced broker leads nothing and is
-    /// in no in-sync replica set, save as its last member (KIP-841).
+    /// in no in-sync replica set (KIP-841).
     pub fenced: bool,
     /// Whether it has asked to stop. It gives up its leaderships and in-sync places, then goes.
     pub in_controlled_shutdown: bool,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use flotilla_control::settings::{self, Scope};
 use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
 use imbl::{OrdMap, OrdSet};
 
@@ -142,6 +143,29 @@ impl Image {
         self.config(ResourceType::Broker, "")?
             .get(key)
             .map(String::as_str)
+    }
+
+    /// One setting of a topic: its own, else what stands in for it in its brokers' settings (as `static_setting` answers
+    /// where nothing is set for the whole cluster while it runs), else the default. `None` for an unknown setting only.
+    #[must_use]
+    pub fn topic_setting(
+        &self,
+        topic: &str,
+        key: &str,
+        static_setting: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<String> {
+        if let Some(own) = self
+            .config(ResourceType::Topic, topic)
+            .and_then(|config| config.get(key))
+        {
+            return Some(own.clone());
+        }
+        let broker = |name: &str| {
+            self.cluster_setting(name)
+                .map(str::to_owned)
+                .or_else(|| static_setting(name))
+        };
+        settings::find(Scope::Topic, key)?.inherited(&broker)
     }
 
     /// The level that a feature is finalized at; `None`: not finalized.

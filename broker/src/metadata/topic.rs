@@ -54,7 +54,8 @@ impl Topic {
 pub struct Partition {
     /// Who stores it; the first is the preferred leader.
     pub replicas: Vec<BrokerId>,
-    /// The in-sync replicas. Never empty while there is a leader.
+    /// The in-sync replicas. Empty exactly while there is no leader: the last member then is an eligible leader replica
+    /// (KIP-966).
     pub isr: Vec<BrokerId>,
     /// Who leads it, if anyone can.
     pub leader: Option<BrokerId>,
@@ -66,9 +67,10 @@ pub struct Partition {
     pub adding: Vec<BrokerId>,
     /// Replicas that a reassignment removes once it completes. They are among `replicas`.
     pub removing: Vec<BrokerId>,
-    /// Eligible leader replicas: not in sync any more, yet holding all that is committed (KIP-966).
+    /// Eligible leader replicas: not in sync any more, yet holding all that is committed, because nothing is committed
+    /// while fewer than the minimum are in sync (KIP-966).
     pub elr: Vec<BrokerId>,
-    /// Replicas that were eligible until they stopped uncleanly (KIP-966).
+    /// The last leader, from when nobody was in sync until enough are again (KIP-966).
     pub last_known_elr: Vec<BrokerId>,
 }
 
