@@ -1,3 +1,6 @@
+// The derive takes several columns, each with a `type_`.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

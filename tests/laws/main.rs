@@ -22,10 +22,12 @@ const PURE_ROOMS: [&str; 12] = [
 ];
 
 /// What a pure room never says, and why.
-const FORBIDDEN: [(&str, &str); 16] = [
+const FORBIDDEN: [(&str, &str); 18] = [
     ("tokio", "no runtime"),
     ("std::fs", "no file system"),
-    ("std::net", "no network"),
+    ("TcpStream", "no network"),
+    ("TcpListener", "no network"),
+    ("UdpSocket", "no network"),
     ("std::thread", "no threads"),
     ("std::process", "no processes"),
     ("std::env", "no environment"),

@@ -93,18 +93,48 @@ impl Fleet {
     /// Starts `up` on the manifests and the data that are there, and waits for its ready line.
     pub fn up(&mut self) {
         self.spawn_up();
-        let ready = self.wait_for_line(READY_WITHIN, |line| line.starts_with("ready: bootstrap="));
-        self.bootstrap = ready.trim_start_matches("ready: bootstrap=").to_owned();
+        self.wait_until_ready();
+    }
+
+    /// The same, with the data on a file system of so many MiB, in a mount namespace that ends with `up`.
+    pub fn up_on_small_disk(&mut self, mib: u32) {
+        std::fs::create_dir_all(self.data()).expect("create the data directory");
+        let script = format!("mount -t tmpfs -o size={mib}m none \"$DATA\" && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "--kill-child",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ]);
+        command
+            .arg(env!("CARGO_BIN_EXE_flotilla"))
+            .env("DATA", self.data());
+        self.spawn(command);
+        self.wait_until_ready();
     }
 
     /// Starts `up` without waiting.
     pub fn spawn_up(&mut self) {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_flotilla")));
+    }
+
+    fn wait_until_ready(&mut self) {
+        let ready = self.wait_for_line(READY_WITHIN, |line| line.starts_with("ready: bootstrap="));
+        self.bootstrap = ready.trim_start_matches("ready: bootstrap=").to_owned();
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         let stderr = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&self.stderr)
             .expect("a file for what up reports");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_flotilla"))
+        let mut child = command
             .arg("up")
             .arg(self.manifest_directory())
             .arg("--data")

@@ -52,6 +52,25 @@ pub fn produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, String)],
     records
 }
 
+/// Tries to write for some seconds; gives back what was acknowledged.
+pub fn try_produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, String)]) -> Vec<Record> {
+    let acknowledged = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let producer: ThreadedProducer<Acknowledged> = config(bootstrap)
+        .set("message.timeout.ms", "4000")
+        .set("acks", "all")
+        .create_with_context(Acknowledged {
+            records: acknowledged.clone(),
+        })
+        .expect("create a producer");
+    for (key, value) in records {
+        send(&producer, topic, *key, value);
+    }
+    // Records that are refused count as flushed, too.
+    let _ = producer.flush(Duration::from_secs(15));
+    let records = std::mem::take(&mut *acknowledged.lock().expect("not poisoned"));
+    records
+}
+
 /// Queues one record, waiting for room in the client's queue.
 pub fn send(producer: &ThreadedProducer<Acknowledged>, topic: &str, key: Option<&str>, value: &str) {
     let mut record = BaseRecord::<str, str>::to(topic).payload(value);

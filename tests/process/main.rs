@@ -8,3 +8,4 @@ mod fleet;
 mod kafka;
 mod manifests;
 mod records;
+mod startup;
