@@ -32,3 +32,14 @@ test-clients:
 # Write the CustomResourceDefinitions' YAML from their types
 crds-generate:
     cargo run --quiet --package flotilla-crds --bin crds-generate
+
+# Write the Rust of Kafka's messages from the definitions in the kafka-clients jar (needs Maven, unzip and rustfmt)
+protocol-generate:
+    mvn --quiet dependency:copy -Dartifact=org.apache.kafka:kafka-clients:{{ kafka_version }} -DoutputDirectory={{ cache }}
+    rm -rf {{ cache }}/kafka-clients-{{ kafka_version }}
+    unzip -q {{ cache }}/kafka-clients-{{ kafka_version }}.jar 'common/message/*.json' -d {{ cache }}/kafka-clients-{{ kafka_version }}
+    cargo run --quiet --package flotilla-protocol-generator -- --definitions {{ cache }}/kafka-clients-{{ kafka_version }}/common/message --out protocol/src/messages
+
+# Fuzz one of `frame`, `request`, `record_batch` for a minute (needs a nightly toolchain and cargo-fuzz)
+protocol-fuzz target seconds="60":
+    cargo +nightly fuzz run --fuzz-dir protocol/fuzz {{ target }} -- -max_total_time={{ seconds }}

@@ -2,6 +2,7 @@
 //! allocate more than it has bytes.
 
 mod agreement;
+mod apis;
 mod bounds;
 mod cases;
 mod sample;
