@@ -1,0 +1,287 @@
+//! The file system of this machine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{Disk, Entry, Lock, Space, Stat};
+
+/// Files through a bounded number of open handles: the least recently used one is closed for the next.
+///
+/// A handle may be closed with writes that are not synced yet. The kernel keeps an error of their writing back with
+/// the file until someone has seen it, so the sync through the next handle still finds it.
+pub struct RealDisk {
+    open: Mutex<OpenFiles>,
+}
+
+struct OpenFiles {
+    limit: usize,
+    clock: u64,
+    files: HashMap<PathBuf, (u64, Arc<File>)>,
+    by_age: BTreeMap<u64, PathBuf>,
+}
+
+impl RealDisk {
+    /// How many files are kept open where nobody says otherwise. A process may have 20,000, connections included.
+    pub const OPEN_FILES_MAX: usize = 4096;
+
+    /// `open_files_max` handles at most are kept, apart from those in use at the moment.
+    #[must_use]
+    pub fn new(open_files_max: usize) -> Self {
+        let limit = open_files_max.max(1);
+        let (files, by_age) = (HashMap::new(), BTreeMap::new());
+        Self {
+            open: Mutex::new(OpenFiles {
+                limit,
+                clock: 0,
+                files,
+                by_age,
+            }),
+        }
+    }
+
+    /// Handles that are kept at the moment.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.open.lock().files.len()
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Arc<File>> {
+        if let Some(file) = self.open.lock().touch(path) {
+            return Ok(file);
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
+        self.open.lock().insert(path, &file);
+        Ok(file)
+    }
+}
+
+impl OpenFiles {
+    fn touch(&mut self, path: &Path) -> Option<Arc<File>> {
+        let (age, file) = self.files.get_mut(path)?;
+        self.clock += 1;
+        let path = self.by_age.remove(age).expect("each open file has an age");
+        *age = self.clock;
+        self.by_age.insert(self.clock, path);
+        Some(Arc::clone(file))
+    }
+
+    fn insert(&mut self, path: &Path, file: &Arc<File>) {
+        self.forget(path);
+        self.clock += 1;
+        self.files.insert(path.to_owned(), (self.clock, Arc::clone(file)));
+        self.by_age.insert(self.clock, path.to_owned());
+        while self.files.len() > self.limit {
+            let (_, oldest) = self.by_age.pop_first().expect("each open file has an age");
+            self.files.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, path: &Path) {
+        if let Some((age, _)) = self.files.remove(path) {
+            self.by_age.remove(&age);
+        }
+    }
+
+    /// Also forgets what lies below `path`, for directories.
+    fn forget_below(&mut self, path: &Path) {
+        let below: Vec<PathBuf> = self
+            .files
+            .keys()
+            .filter(|open| open.starts_with(path))
+            .cloned()
+            .collect();
+        for path in below {
+            self.forget(&path);
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<()> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        self.open.lock().insert(path, &Arc::new(file));
+        Ok(())
+    }
+
+    fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(path)?.write_all_at(bytes, position)
+    }
+
+    fn read_at(&self, path: &Path, position: u64, length: usize) -> io::Result<Bytes> {
+        let file = self.file(path)?;
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut bytes[filled..], position + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(Bytes::from(bytes))
+    }
+
+    fn truncate(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
+        self.file(path)?.set_len(size_bytes)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        self.file(path)?.sync_data()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut open = self.open.lock();
+        open.forget_below(from);
+        open.forget_below(to);
+        drop(open);
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.open.lock().forget(path);
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.open.lock().forget_below(path);
+        fs::remove_dir_all(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Entry {
+                    name,
+                    is_dir: entry.file_type()?.is_dir(),
+                });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let metadata = fs::metadata(path)?;
+        let modified = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(Stat {
+            size_bytes: metadata.len(),
+            modified_ms: modified.as_millis() as i64,
+        })
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_stay_within_the_limit_and_writes_are_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(3);
+        let paths: Vec<PathBuf> = (0..20).map(|n| dir.path().join(n.to_string())).collect();
+        for path in &paths {
+            disk.create(path).unwrap();
+        }
+        for (round, path) in [0, 1]
+            .into_iter()
+            .flat_map(|round| paths.iter().map(move |path| (round, path)))
+        {
+            disk.write_at(path, round * 2, b"ab").unwrap();
+            assert!(disk.open_files() <= 3);
+        }
+        for path in &paths {
+            assert_eq!(&disk.read_at(path, 1, 100).unwrap()[..], b"bab");
+            disk.sync(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn handles_follow_renames_and_removals() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(8);
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        disk.create_dir(&old).unwrap();
+        disk.create(&old.join("file")).unwrap();
+        disk.write_at(&old.join("file"), 0, b"x").unwrap();
+        disk.rename(&old, &new).unwrap();
+        assert_eq!(
+            disk.read_at(&old.join("file"), 0, 1).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(&disk.read_at(&new.join("file"), 0, 1).unwrap()[..], b"x");
+        assert_eq!(
+            disk.list(dir.path()).unwrap(),
+            [Entry {
+                name: "new".to_owned(),
+                is_dir: true
+            }]
+        );
+        disk.remove_dir(&new).unwrap();
+        assert_eq!(
+            disk.stat(&new.join("file")).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(disk.open_files(), 0);
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_freed_by_dropping() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let disk = RealDisk::new(1);
+        let lock = disk.lock(&path).unwrap();
+        assert_eq!(
+            disk.lock(&path).map(drop).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        drop(lock);
+        assert!(disk.lock(&path).is_ok());
+    }
+}

@@ -1,0 +1,220 @@
+//! Where each leader's records begin (KIP-101): what followers and clients cut and check their logs by.
+
+use std::path::Path;
+
+use flotilla_protocol::{LeaderEpoch, Offset};
+
+use super::checkpoint::{self, ReadError};
+use super::disk::Disk;
+
+/// Name of the file in the partition's directory.
+pub(super) const FILE_NAME: &str = "leader-epoch-checkpoint";
+
+/// The first offset of each leader epoch that has records here, or whose leader this broker is. Both grow from one
+/// entry to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Epochs {
+    entries: Vec<(LeaderEpoch, Offset)>,
+    /// Differs from the file.
+    changed: bool,
+}
+
+impl Epochs {
+    /// All entries, oldest first.
+    #[must_use]
+    pub fn entries(&self) -> &[(LeaderEpoch, Offset)] {
+        &self.entries
+    }
+
+    /// The latest epoch known.
+    #[must_use]
+    pub fn latest(&self) -> Option<LeaderEpoch> {
+        self.entries.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// The epoch that a record at `offset` was written in.
+    #[must_use]
+    pub fn epoch_for(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.entries.partition_point(|(_, start)| *start <= offset);
+        self.entries[..after].last().map(|(epoch, _)| *epoch)
+    }
+
+    /// The largest epoch here that is not above `epoch`, and where it ends (KIP-101, KIP-279): the start of the next
+    /// one, or `log_end` for the latest. `None` if `epoch` is unknown (-1) or above all that are known. For an epoch
+    /// before the first known one the answer is that epoch itself, ending where the first begins.
+    #[must_use]
+    pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        let latest = self.latest()?;
+        if epoch == LeaderEpoch::UNKNOWN || epoch > latest {
+            return None;
+        }
+        if epoch == latest {
+            return Some((epoch, log_end));
+        }
+        let after = self.entries.partition_point(|(known, _)| *known <= epoch);
+        let (_, end) = self.entries[after];
+        let known = self.entries[..after].last().map_or(epoch, |(known, _)| *known);
+        Some((known, end))
+    }
+
+    /// Records that `epoch` begins at `start`. Nothing happens where that epoch, or a later one, is known already:
+    /// its first offset stays. Epochs that would begin at or after `start` have lost their records and are forgotten.
+    pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) {
+        if epoch.0 < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+            return;
+        }
+        let kept = self.entries.partition_point(|(_, known)| *known < start);
+        self.entries.truncate(kept);
+        self.entries.push((epoch, start));
+        self.changed = true;
+    }
+
+    /// Forgets epochs that begin at or after `end`, which the log was cut to.
+    pub(super) fn truncate_end(&mut self, end: Offset) {
+        let kept = self.entries.partition_point(|(_, start)| *start < end);
+        self.changed |= kept < self.entries.len();
+        self.entries.truncate(kept);
+    }
+
+    /// Forgets epochs that end at or before `start`, where the log begins now; the one that covers it begins there.
+    pub(super) fn truncate_start(&mut self, start: Offset) {
+        let after = self.entries.partition_point(|(_, known)| *known <= start);
+        if let Some(covering) = after.checked_sub(1) {
+            self.changed |= self.entries[covering].1 != start || covering > 0;
+            self.entries[covering].1 = start;
+            self.entries.drain(..covering);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.changed |= !self.entries.is_empty();
+        self.entries.clear();
+    }
+
+    /// Makes the file hold these entries, durably; does nothing where it holds them already.
+    pub(super) fn persist(&mut self, disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+        if self.changed {
+            let lines: Vec<String> = self
+                .entries
+                .iter()
+                .map(|(epoch, start)| format!("{epoch} {start}"))
+                .collect();
+            checkpoint::write_lines(disk, &dir.join(FILE_NAME), &lines)?;
+            self.changed = false;
+        }
+        Ok(())
+    }
+
+    /// `None` if there is no file or it is damaged: the epochs are in the batches, too.
+    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> std::io::Result<Option<Self>> {
+        let lines = match checkpoint::read_lines(disk, &dir.join(FILE_NAME)) {
+            Ok(Some(lines)) => lines,
+            Ok(None) | Err(ReadError::Damaged) => return Ok(None),
+            Err(ReadError::Io(error)) => return Err(error),
+        };
+        let parse = |line: &String| {
+            let (epoch, start) = line.split_once(' ')?;
+            Some((LeaderEpoch(epoch.parse().ok()?), Offset(start.parse().ok()?)))
+        };
+        let entries: Option<Vec<_>> = lines.iter().map(parse).collect();
+        let sorted = |entries: &Vec<(LeaderEpoch, Offset)>| {
+            entries
+                .windows(2)
+                .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1)
+        };
+        Ok(entries.filter(sorted).map(|entries| Self {
+            entries,
+            changed: false,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::disk::SimDisk;
+
+    fn epochs(entries: &[(i32, i64)]) -> Epochs {
+        let mut epochs = Epochs::default();
+        for (epoch, start) in entries {
+            epochs.assign(LeaderEpoch(*epoch), Offset(*start));
+        }
+        epochs
+    }
+
+    fn pairs(epochs: &Epochs) -> Vec<(i32, i64)> {
+        epochs
+            .entries()
+            .iter()
+            .map(|(epoch, start)| (epoch.0, start.0))
+            .collect()
+    }
+
+    #[test]
+    fn the_end_of_an_epoch_is_where_the_next_begins() {
+        let epochs = epochs(&[(2, 10), (4, 20), (7, 30)]);
+        let end = |epoch| {
+            epochs
+                .end_offset_for(LeaderEpoch(epoch), Offset(35))
+                .map(|(e, o)| (e.0, o.0))
+        };
+        assert_eq!(end(-1), None);
+        assert_eq!(end(1), Some((1, 10)));
+        assert_eq!(end(2), Some((2, 20)));
+        assert_eq!(end(3), Some((2, 20)));
+        assert_eq!(end(4), Some((4, 30)));
+        assert_eq!(end(6), Some((4, 30)));
+        assert_eq!(end(7), Some((7, 35)));
+        assert_eq!(end(8), None);
+        assert_eq!(Epochs::default().end_offset_for(LeaderEpoch(0), Offset(0)), None);
+    }
+
+    #[test]
+    fn an_epoch_without_records_gives_way_to_the_next() {
+        let mut epochs = epochs(&[(1, 0), (2, 10), (3, 10)]);
+        assert_eq!(pairs(&epochs), [(1, 0), (3, 10)]);
+        epochs.assign(LeaderEpoch(3), Offset(12));
+        epochs.assign(LeaderEpoch(2), Offset(12));
+        epochs.assign(LeaderEpoch(-1), Offset(12));
+        assert_eq!(pairs(&epochs), [(1, 0), (3, 10)]);
+        assert_eq!(epochs.epoch_for(Offset(9)), Some(LeaderEpoch(1)));
+        assert_eq!(epochs.epoch_for(Offset(10)), Some(LeaderEpoch(3)));
+    }
+
+    #[test]
+    fn cuts_at_both_ends_keep_the_epochs_of_what_is_left() {
+        let full = epochs(&[(1, 0), (2, 10), (3, 20)]);
+        let cut = |change: &dyn Fn(&mut Epochs)| {
+            let mut epochs = full.clone();
+            change(&mut epochs);
+            pairs(&epochs)
+        };
+        assert_eq!(cut(&|epochs| epochs.truncate_end(Offset(20))), [(1, 0), (2, 10)]);
+        assert_eq!(cut(&|epochs| epochs.truncate_end(Offset(0))), []);
+        assert_eq!(
+            cut(&|epochs| epochs.truncate_start(Offset(15))),
+            [(2, 15), (3, 20)]
+        );
+        assert_eq!(cut(&|epochs| epochs.truncate_start(Offset(20))), [(3, 20)]);
+        assert_eq!(
+            cut(&|epochs| epochs.truncate_start(Offset(0))),
+            [(1, 0), (2, 10), (3, 20)]
+        );
+    }
+
+    #[test]
+    fn the_checkpoint_reads_back_and_is_written_only_when_it_changed() {
+        let disk = SimDisk::new();
+        let dir = Path::new("/");
+        assert_eq!(Epochs::load(&disk, dir).unwrap(), None);
+        let mut epochs = epochs(&[(1, 0), (5, 17)]);
+        epochs.persist(&disk, dir).unwrap();
+        let syncs = disk.syncs();
+        epochs.persist(&disk, dir).unwrap();
+        assert_eq!(disk.syncs(), syncs);
+        assert_eq!(Epochs::load(&disk, dir).unwrap(), Some(epochs));
+        disk.tamper(&dir.join(FILE_NAME), |bytes| bytes[4] ^= 1);
+        assert_eq!(Epochs::load(&disk, dir).unwrap(), None);
+    }
+}

@@ -1,0 +1,421 @@
+//! The log of a partition: segments of batches on a disk, in Kafka's layout, and the volume that they lie on.
+//!
+//! A [`Log`] belongs to whoever holds the partition's lock. What takes long can be done without that lock: syncing
+//! ([`Log::sync_handle`]), reading what is not in memory ([`Log::plan_read`]), searching for a time
+//! ([`Log::search`]). Nothing here is asynchronous, and nothing asks a clock: times are arguments.
+//!
+//! Data counts only once it is synced. Everything beside the batches (indexes, epochs, producer state) can be built
+//! from them, and is where it is missing or damaged.
+
+mod append;
+mod checkpoint;
+mod disk;
+mod epochs;
+mod error;
+mod index;
+mod read;
+mod recovery;
+mod retention;
+mod segment;
+mod sync;
+mod tail;
+mod timestamp;
+mod truncate;
+mod volume;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flotilla_protocol::records::TimestampType;
+use flotilla_protocol::{LeaderEpoch, Offset, Uuid};
+
+use crate::partition::producer_state::ProducerState;
+
+pub use append::Appended;
+pub use checkpoint::Offsets;
+pub use disk::{Disk, Entry, Lock, RealDisk, SimDisk, Space, Stat};
+pub use epochs::Epochs;
+pub use error::{Error, Severity};
+pub use read::{ColdRead, Plan, Read};
+pub use recovery::{Cut, OpenOptions, Recovery};
+pub use retention::Deleted;
+pub use sync::SyncHandle;
+pub use tail::TailBudget;
+pub use timestamp::{Found, Search, Target};
+pub use volume::{Identity, Opened, PartitionDir, State, Volume, VolumeError, VolumeOptions};
+
+use error::During;
+use segment::{Active, FileKind, Sealed, View, write_indexes};
+use sync::Generation;
+use tail::Tail;
+
+/// Name of the file that says which topic a directory belongs to (KIP-516).
+const PARTITION_METADATA: &str = "partition.metadata";
+
+/// What all logs of a broker share.
+#[derive(Clone)]
+pub struct Storage {
+    /// Where the logs lie.
+    pub disk: Arc<dyn Disk>,
+    /// The memory for the ends of the logs.
+    pub tail: Arc<TailBudget>,
+}
+
+impl Storage {
+    /// With the default budget for tails.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        let tail = TailBudget::new(TailBudget::BYTES_MAX, TailBudget::PER_LOG_BYTES_MAX);
+        Self { disk, tail }
+    }
+}
+
+/// The settings of a topic that its logs follow. All of them may change while the log is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `segment.bytes`: a segment that would grow beyond is ended.
+    pub segment_bytes: u32,
+    /// `segment.ms`: a segment whose first record is older than the one that comes is ended.
+    pub segment_ms: i64,
+    /// `segment.index.bytes`: a segment whose index is full is ended.
+    pub segment_index_bytes: u32,
+    /// `index.interval.bytes`: bytes of log between two entries of an index.
+    pub index_interval_bytes: u32,
+    /// Whether `cleanup.policy` contains `delete`.
+    pub delete: bool,
+    /// `retention.ms`: how long records are kept; `None` (-1): without end.
+    pub retention_ms: Option<i64>,
+    /// `retention.bytes`: how much is kept; `None` (-1): everything.
+    pub retention_bytes: Option<u64>,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `producer.id.expiration.ms`: how long an idle producer is remembered.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Default for Config {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        const HOUR_MS: i64 = 60 * 60 * 1000;
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 168 * HOUR_MS,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            delete: true,
+            retention_ms: Some(168 * HOUR_MS),
+            retention_bytes: None,
+            timestamp_type: TimestampType::CreateTime,
+            producer_id_expiration_ms: 24 * HOUR_MS,
+        }
+    }
+}
+
+/// The log of one partition.
+pub struct Log {
+    storage: Storage,
+    dir: Arc<Path>,
+    topic_id: Uuid,
+    config: Config,
+    /// Oldest first.
+    sealed: Vec<Arc<Sealed>>,
+    /// `None` until the first append: an empty partition has no segment.
+    active: Option<Active>,
+    log_start: Offset,
+    log_end: Offset,
+    synced_end: Offset,
+    size_bytes: u64,
+    epochs: Epochs,
+    producers: ProducerState,
+    tail: Tail,
+    generation: Generation,
+    /// Something is to be written before the log can be closed cleanly.
+    changed: bool,
+    failed: bool,
+}
+
+impl Log {
+    /// The first offset that may be read.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// The offset that the next record gets.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.log_end
+    }
+
+    /// Everything before this offset survives a loss of power.
+    #[must_use]
+    pub fn synced_end(&self) -> Offset {
+        self.synced_end
+    }
+
+    /// From where on the log has to be looked through after an unclean stop; kept in the volume's checkpoint.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        self.synced_end
+    }
+
+    /// Bytes of all batches on the disk.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// How many segments there are.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.sealed.len() + usize::from(self.active.is_some())
+    }
+
+    /// Where each leader's records begin.
+    #[must_use]
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// Records that a leader begins here and now, before it has appended anything (KIP-101).
+    pub fn assign_epoch(&mut self, epoch: LeaderEpoch) {
+        self.changed |= self.epochs.latest().is_none_or(|latest| epoch > latest);
+        self.epochs.assign(epoch, self.log_end);
+    }
+
+    /// What the producers of this partition have written last. Batches are checked against it before they are
+    /// appended; appending keeps it up to date.
+    #[must_use]
+    pub fn producers(&self) -> &ProducerState {
+        &self.producers
+    }
+
+    /// The topic that the log belongs to.
+    #[must_use]
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// The partition's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The settings that hold now.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Follows other settings from now on.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+    }
+
+    /// Lets go of the memory that the end of the log is kept in, for logs that nobody appends to any more.
+    pub fn drop_tail(&mut self) {
+        self.tail.clear();
+    }
+
+    fn check_usable(&self) -> Result<(), Error> {
+        if self.failed {
+            Err(Error::Failed {
+                path: self.dir.to_path_buf(),
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_range(&self, offset: Offset) -> Result<(), Error> {
+        if (self.log_start..=self.log_end).contains(&offset) {
+            return Ok(());
+        }
+        Err(Error::OffsetOutOfRange {
+            offset,
+            log_start: self.log_start,
+            log_end: self.log_end,
+        })
+    }
+
+    /// Looks up what a read from `from` on would return: whole batches, beginning with the one that `from` is in or
+    /// the next one, up to `bytes_max` and none that reaches to `upto` or beyond. With `min_one_batch` the first one
+    /// comes even if it is larger than that (KIP-74). Callers bound `bytes_max`: so much memory is taken.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`].
+    pub fn plan_read(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        upto: Offset,
+        min_one_batch: bool,
+    ) -> Result<Plan, Error> {
+        self.check_range(from)?;
+        let limits = read::Limits {
+            bytes_max,
+            upto: upto.min(self.log_end),
+            min_one_batch,
+        };
+        if from >= limits.upto {
+            return Ok(Plan::Hot(Read {
+                next_offset: from,
+                ..Read::default()
+            }));
+        }
+        if self.tail.holds(from) {
+            return Ok(Plan::Hot(self.tail.read(from, limits).into_read()));
+        }
+        Ok(Plan::Cold(ColdRead {
+            disk: Arc::clone(&self.storage.disk),
+            dir: Arc::clone(&self.dir),
+            views: self.views_from(from, bytes_max as u64),
+            from,
+            limits,
+        }))
+    }
+
+    /// [`Log::plan_read`], run at once.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn read(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        upto: Offset,
+        min_one_batch: bool,
+    ) -> Result<Read, Error> {
+        match self.plan_read(from, bytes_max, upto, min_one_batch)? {
+            Plan::Hot(read) => Ok(read),
+            Plan::Cold(read) => read.run(),
+        }
+    }
+
+    /// The segments from the one that `from` is in, as many as `bytes` may come from.
+    fn views_from(&self, from: Offset, bytes: u64) -> Vec<View> {
+        let active = self
+            .active
+            .as_ref()
+            .map(|active| View::Active(Box::new(active.clone())));
+        if active.as_ref().is_some_and(|active| active.base() <= from) {
+            return active.into_iter().collect();
+        }
+        let first = self
+            .sealed
+            .partition_point(|sealed| sealed.base <= from)
+            .saturating_sub(1);
+        let mut views = Vec::new();
+        let mut behind_first_bytes = 0;
+        for sealed in self.sealed.get(first..).unwrap_or_default() {
+            // The first may end below `from`, where compaction has left a gap.
+            if views.len() > 1 && behind_first_bytes >= bytes {
+                return views;
+            }
+            if !views.is_empty() {
+                behind_first_bytes += sealed.size_bytes;
+            }
+            views.push(View::Sealed(Arc::clone(sealed)));
+        }
+        views.extend(active);
+        views
+    }
+
+    /// Prepares to look for a record by its time.
+    #[must_use]
+    pub fn search(&self, target: Target) -> Search {
+        let views = self.views_from(self.log_start, u64::MAX);
+        let (disk, dir) = (Arc::clone(&self.storage.disk), Arc::clone(&self.dir));
+        Search {
+            disk,
+            dir,
+            views,
+            log_start: self.log_start,
+            target,
+        }
+    }
+
+    /// What has to be synced for everything up to the end of the log to be safe. `None` if it is already.
+    #[must_use]
+    pub fn sync_handle(&self) -> Option<SyncHandle> {
+        let active = self.active.as_ref().filter(|_| self.synced_end < self.log_end)?;
+        let path = FileKind::Log.path(&self.dir, active.base);
+        Some(SyncHandle::new(
+            &self.storage.disk,
+            path,
+            self.log_end,
+            &self.generation,
+        ))
+    }
+
+    /// Notes that [`SyncHandle::sync`] has returned without an error. Where the log was truncated meanwhile, the sync
+    /// says nothing about what was appended since, and is passed over.
+    pub fn mark_synced(&mut self, handle: &SyncHandle) {
+        if handle.is_current() {
+            self.synced_end = self.synced_end.max(handle.end().min(self.log_end));
+        }
+    }
+
+    /// Syncs here and now.
+    ///
+    /// # Errors
+    /// [`Error::Sync`]; the log takes no more records then.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        if let Some(handle) = self.sync_handle() {
+            handle.sync().inspect_err(|_| self.failed = true)?;
+            self.mark_synced(&handle);
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs all that a next start needs, so that it need not look through the log. The log can be used
+    /// further; it has to be closed again then. Nothing is written for a log that did not change.
+    ///
+    /// # Errors
+    /// Those of the disk. The stop is not a clean one then.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.check_usable()?;
+        if !self.changed {
+            return Ok(());
+        }
+        self.sync()?;
+        let disk = &*self.storage.disk;
+        if let Some(active) = &mut self.active {
+            if active.size_bytes > 0 {
+                active.indexes.finish();
+            }
+            write_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
+            self.write_snapshot()?;
+        }
+        self.epochs.persist(disk, &self.dir).during("write", &self.dir)?;
+        disk.sync_dir(&self.dir).during_sync(&self.dir)?;
+        self.changed = false;
+        Ok(())
+    }
+
+    /// Takes the log out of service: its directory gets a name that nobody takes for a partition, at once and
+    /// durably. The caller removes that directory when there is time, with [`Disk::remove_dir`]; a start does, too.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn delete(mut self, unique: Uuid) -> Result<PathBuf, Error> {
+        self.generation.advance();
+        self.tail.clear();
+        let name = self
+            .dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let deleted = self.dir.with_file_name(volume::deleted_name(name, unique));
+        let disk = &*self.storage.disk;
+        disk.rename(&self.dir, &deleted).during("rename", &self.dir)?;
+        if let Some(parent) = self.dir.parent() {
+            disk.sync_dir(parent).during_sync(parent)?;
+        }
+        Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,467 @@
+//! Finding a log again: as it was left where the stop was clean, and else by looking through it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES, Origin, check};
+use flotilla_protocol::{Offset, Uuid};
+
+use super::append::note_producer;
+use super::disk::Disk;
+use super::epochs::Epochs;
+use super::error::{During, Error};
+use super::index::{Index, Indexes, OffsetEntry, TimeEntry};
+use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, walk, write_indexes};
+use super::sync::Generation;
+use super::tail::Tail;
+use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint};
+use crate::partition::producer_state::ProducerState;
+
+/// What is known about a log before it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// The topic that it belongs to.
+    pub topic_id: Uuid,
+    /// The settings to follow.
+    pub config: Config,
+    /// Milliseconds of the epoch.
+    pub now_ms: i64,
+    /// The volume was closed cleanly, so that what lies there can be believed.
+    pub clean: bool,
+    /// From the volume's checkpoint; `None`: the first segment says it.
+    pub start_offset: Option<Offset>,
+    /// From the volume's checkpoint: what lies before was synced. `None`: nothing is known to be.
+    pub recovery_point: Option<Offset>,
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments that were looked through because the stop was not a clean one, or the files did not fit together.
+    pub segments_scanned: usize,
+    /// Their bytes.
+    pub bytes_scanned: u64,
+    /// The end that was cut off, if something there was no good.
+    pub cut: Option<Cut>,
+}
+
+/// An end that was cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where the log ends now.
+    pub log_end: Offset,
+    /// How much was thrown away.
+    pub size_bytes: u64,
+    /// What was wrong with the first batch that is gone.
+    pub reason: BatchError,
+}
+
+impl Log {
+    /// Opens the log in `dir`, or begins one. `progress` is told how many bytes were looked through since the last
+    /// call.
+    ///
+    /// # Errors
+    /// [`Error::TopicId`] if the directory belongs to another topic, and those of the disk. A damaged end is no
+    /// error: it is cut off, and the report says so.
+    pub fn open(
+        storage: &Storage,
+        dir: &Path,
+        options: OpenOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Self, Recovery), Error> {
+        let disk = &*storage.disk;
+        let bases = prepare(disk, dir, options.topic_id)?;
+        let mut log = Self {
+            storage: storage.clone(),
+            dir: Arc::from(dir),
+            topic_id: options.topic_id,
+            config: options.config,
+            sealed: Vec::new(),
+            active: None,
+            log_start: Offset(0),
+            log_end: Offset(0),
+            synced_end: Offset(0),
+            size_bytes: 0,
+            epochs: Epochs::default(),
+            producers: ProducerState::default(),
+            tail: Tail::new(Arc::clone(&storage.tail)),
+            generation: Generation::default(),
+            changed: false,
+            failed: false,
+        };
+        let mut recovery = Recovery::default();
+        if bases.is_empty() {
+            return Ok((log, recovery));
+        }
+        log.find_segments(&bases)?;
+        let epochs = Epochs::load(disk, dir).during("read", dir)?;
+        let trusted_to = match (&epochs, options.clean) {
+            (None, _) => Offset(0),
+            (Some(_), true) => Offset(i64::MAX),
+            (Some(_), false) => options.recovery_point.unwrap_or_default(),
+        };
+        log.epochs = epochs.unwrap_or_default();
+        let mut found = None;
+        if trusted_to == Offset(i64::MAX) {
+            found = log.resume_last()?;
+        }
+        log.log_end = match found {
+            Some(end) => end,
+            None => log.scan_from(trusted_to, &mut recovery, progress)?,
+        };
+        log.epochs.truncate_end(log.log_end.plus(1));
+        log.synced_end = log.log_end;
+        let first = log
+            .sealed
+            .first()
+            .map(|sealed| sealed.base)
+            .or(log.active.as_ref().map(|active| active.base));
+        log.log_start = first
+            .unwrap_or_default()
+            .max(options.start_offset.unwrap_or_default());
+        if log.log_start > log.log_end {
+            // What was cut off was all that DeleteRecords had left.
+            let start = log.log_start;
+            log.start_over_at(start)?;
+            return Ok((log, recovery));
+        }
+        log.epochs.truncate_start(log.log_start);
+        log.reload_producers()?;
+        if recovery.segments_scanned > 0 {
+            // What was looked through may be in the page cache only.
+            log.changed = true;
+            if let Some(active) = &log.active {
+                let path = FileKind::Log.path(dir, active.base);
+                disk.sync(&path).during_sync(&path)?;
+            }
+        }
+        Ok((log, recovery))
+    }
+
+    /// Lists the segments; the last one becomes the active one, with nothing known about it yet.
+    fn find_segments(&mut self, bases: &[Offset]) -> Result<(), Error> {
+        let disk = &*self.storage.disk;
+        for (place, base) in bases.iter().enumerate() {
+            let path = FileKind::Log.path(&self.dir, *base);
+            let stat = disk.stat(&path).during("read", &path)?;
+            if place + 1 == bases.len() {
+                let active = Active {
+                    size_bytes: stat.size_bytes,
+                    ..Active::new(*base, stat.modified_ms)
+                };
+                self.active = Some(active);
+            } else if stat.size_bytes == 0 {
+                // Begun and given up: the log went on in the segment before.
+                self.remove_segment(*base)?;
+                continue;
+            } else {
+                self.sealed
+                    .push(Sealed::found(*base, stat.size_bytes, stat.modified_ms));
+            }
+            self.size_bytes += stat.size_bytes;
+        }
+        Ok(())
+    }
+
+    /// Believes what a clean stop left. `None` if it does not fit together after all.
+    fn resume_last(&mut self) -> Result<Option<Offset>, Error> {
+        let Some(active) = &mut self.active else {
+            return Ok(None);
+        };
+        let interval = self.config.index_interval_bytes;
+        match resume(&*self.storage.disk, &self.dir, active, None, interval)? {
+            Ok(end) => Ok(Some(end.unwrap_or(active.base))),
+            Err(stop) => {
+                tracing::warn!(dir = %self.dir.display(), position = stop.position, reason = %stop.reason,
+                    "the last segment is damaged although the stop was clean");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Looks through the segments that reach beyond `trusted_to`, and the last one in any case. Gives the end of the
+    /// log.
+    fn scan_from(
+        &mut self,
+        trusted_to: Offset,
+        recovery: &mut Recovery,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Offset, Error> {
+        let Some(active) = self.active.take() else {
+            return Ok(Offset(0));
+        };
+        let mut segments: Vec<(Offset, u64, i64)> = self
+            .sealed
+            .iter()
+            .map(|sealed| (sealed.base, sealed.size_bytes, sealed.modified_ms))
+            .collect();
+        segments.push((active.base, active.size_bytes, active.modified_ms));
+        // A segment reaches to the base of the next one.
+        let first = (0..segments.len() - 1).find(|place| segments[place + 1].0 > trusted_to);
+        let first = first.unwrap_or(segments.len() - 1);
+        self.sealed.truncate(first);
+        self.epochs.truncate_end(segments[first].0);
+        let mut end = segments[first].0;
+        for (place, (base, size_bytes, modified_ms)) in segments.iter().copied().enumerate().skip(first) {
+            let mut active = Active {
+                size_bytes,
+                modified_ms,
+                ..Active::new(base, modified_ms)
+            };
+            let next_base = segments.get(place + 1).map(|next| next.0);
+            let stop = self.scan(&mut active, &mut end, next_base, progress)?;
+            recovery.segments_scanned += 1;
+            recovery.bytes_scanned += size_bytes;
+            let Some(stop) = stop else {
+                if next_base.is_some() {
+                    active.indexes.finish();
+                    write_indexes(&*self.storage.disk, &self.dir, base, &mut active.indexes)?;
+                    self.sealed
+                        .push(Sealed::finished(base, size_bytes, modified_ms, &active.indexes));
+                } else {
+                    self.active = Some(active);
+                }
+                continue;
+            };
+            let later: u64 = segments[place + 1..]
+                .iter()
+                .map(|(_, size_bytes, _)| size_bytes)
+                .sum();
+            let cut_bytes = size_bytes - stop.position + later;
+            for (later, _, _) in segments[place + 1..].iter().rev() {
+                self.remove_segment(*later)?;
+            }
+            let disk = &*self.storage.disk;
+            disk.sync_dir(&self.dir).during_sync(&self.dir)?;
+            let path = FileKind::Log.path(&self.dir, base);
+            disk.truncate(&path, stop.position).during("truncate", &path)?;
+            active.size_bytes = stop.position;
+            self.active = Some(active);
+            self.size_bytes -= cut_bytes;
+            recovery.cut = Some(Cut {
+                log_end: end,
+                size_bytes: cut_bytes,
+                reason: stop.reason,
+            });
+            break;
+        }
+        Ok(end)
+    }
+
+    /// Checks every batch of a segment, and builds its indexes and epochs anew.
+    fn scan(
+        &mut self,
+        active: &mut Active,
+        end: &mut Offset,
+        next_base: Option<Offset>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Option<Stop>, Error> {
+        let path = FileKind::Log.path(&self.dir, active.base);
+        *end = active.base.max(*end);
+        let disk = Arc::clone(&self.storage.disk);
+        walk(&*disk, &path, 0, active.size_bytes, |position, header, batch| {
+            let checked = check(batch, Origin::Log).and_then(|header| {
+                let fits =
+                    header.base_offset >= *end && next_base.is_none_or(|next| header.next_offset() <= next);
+                if fits {
+                    Ok(header)
+                } else {
+                    Err(BatchError::BaseOffset(header.base_offset.0))
+                }
+            });
+            if let Err(error) = checked {
+                return Visit::Refuse(error);
+            }
+            if position == 0 {
+                active.first_timestamp_ms = header.max_timestamp_ms;
+            }
+            let interval = self.config.index_interval_bytes;
+            active.indexes.add(
+                position,
+                header.last_offset(),
+                batch.len(),
+                header.max_timestamp_ms,
+                interval,
+            );
+            self.epochs
+                .assign(header.partition_leader_epoch, header.base_offset);
+            *end = header.next_offset();
+            progress(batch.len() as u64);
+            Visit::Next
+        })
+    }
+
+    /// Builds the producer state as of the end of the log, from the latest snapshot that can be believed and the
+    /// batches since. Snapshots of what was cut off are removed.
+    pub(super) fn reload_producers(&mut self) -> Result<(), Error> {
+        let disk = Arc::clone(&self.storage.disk);
+        let names = disk.list(&self.dir).during("list", &self.dir)?;
+        let mut snapshots: Vec<Offset> = names
+            .iter()
+            .filter_map(|entry| FileKind::parse(&entry.name))
+            .filter_map(|(kind, offset)| (kind == FileKind::Snapshot).then_some(offset))
+            .collect();
+        while let Some(beyond) = snapshots.pop_if(|offset| *offset > self.log_end) {
+            let path = FileKind::Snapshot.path(&self.dir, beyond);
+            disk.remove(&path).during("remove", &path)?;
+        }
+        let mut from = self.log_start;
+        self.producers = ProducerState::default();
+        while let Some(offset) = snapshots.pop() {
+            let path = FileKind::Snapshot.path(&self.dir, offset);
+            let bytes = checkpoint::read(&*disk, &path).during("read", &path)?;
+            if let Some(Ok(state)) = bytes.map(|bytes| ProducerState::decode(&bytes)) {
+                self.producers = state;
+                from = offset;
+                break;
+            }
+            tracing::warn!(path = %path.display(), "a snapshot of producer state is damaged; using an older one");
+        }
+        if from >= self.log_end {
+            return Ok(());
+        }
+        for view in self.views_from(from, u64::MAX) {
+            let position = view.position_before(&*disk, &self.dir, from)?;
+            let path = FileKind::Log.path(&self.dir, view.base());
+            let producers = &mut self.producers;
+            walk(&*disk, &path, position, view.size_bytes(), |_, header, batch| {
+                if header.base_offset >= from {
+                    note_producer(producers, header, batch);
+                }
+                Visit::Next
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that the directory is there and belongs to the topic, clears what was left half done, and lists the
+/// segments.
+fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, Error> {
+    let entries = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            disk.create_dir(dir).during("create", dir)?;
+            Vec::new()
+        }
+        entries => entries.during("list", dir)?,
+    };
+    let path = dir.join(PARTITION_METADATA);
+    match read_topic_id(disk, dir)? {
+        Some(found) if found != topic_id => {
+            return Err(Error::TopicId {
+                path: dir.to_owned(),
+                expected: topic_id,
+                found,
+            });
+        }
+        Some(_) => {}
+        None => {
+            // Synced with the first segment: before there is one, nothing is lost with it.
+            let text = format!("version: 0\ntopic_id: {topic_id}");
+            disk.create(&path).during("create", &path)?;
+            disk.write_at(&path, 0, text.as_bytes()).during("write", &path)?;
+        }
+    }
+    let mut kinds: BTreeMap<Offset, bool> = BTreeMap::new();
+    for entry in &entries {
+        let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
+            .iter()
+            .any(|suffix| entry.name.ends_with(suffix));
+        if leftover && !entry.is_dir {
+            let path = dir.join(&entry.name);
+            disk.remove(&path).during("remove", &path)?;
+        } else if let Some((kind, base)) = FileKind::parse(&entry.name) {
+            *kinds.entry(base).or_default() |= kind == FileKind::Log;
+        }
+    }
+    for (base, _) in kinds.iter().filter(|(_, has_log)| !**has_log) {
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = kind.path(dir, *base);
+            match disk.remove(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.during("remove", &path)?,
+            }
+        }
+    }
+    Ok(kinds
+        .into_iter()
+        .filter_map(|(base, has_log)| has_log.then_some(base))
+        .collect())
+}
+
+/// The topic that a directory belongs to, if it says so and what it says is whole.
+pub(super) fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, Error> {
+    let path = dir.join(PARTITION_METADATA);
+    let Some(bytes) = checkpoint::read(disk, &path).during("read", &path)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text
+        .lines()
+        .find_map(|line| line.strip_prefix("topic_id: ")?.trim().parse().ok()))
+}
+
+/// Reads into `active` what its indexes and its last batches say. With `cut`, the indexes are cut at that offset
+/// first. `Err` if the batches are not what they should be. `Ok` has the offset after the last batch, if there is
+/// one.
+pub(super) fn resume(
+    disk: &dyn Disk,
+    dir: &Path,
+    active: &mut Active,
+    cut: Option<Offset>,
+    interval: u32,
+) -> Result<Result<Option<Offset>, Stop>, Error> {
+    let (base, size) = (active.base, active.size_bytes);
+    let (offsets_path, times_path) = (
+        FileKind::OffsetIndex.path(dir, base),
+        FileKind::TimeIndex.path(dir, base),
+    );
+    let mut offsets = Index::open(disk, &offsets_path)
+        .during("read", &offsets_path)?
+        .unwrap_or_default();
+    let mut times = Index::open(disk, &times_path)
+        .during("read", &times_path)?
+        .unwrap_or_default();
+    if let Some(cut) = cut {
+        let relative = u32::try_from(cut.0 - base.0).unwrap_or(u32::MAX);
+        let kept = |entry: &OffsetEntry| entry.relative_offset < relative && u64::from(entry.position) < size;
+        offsets
+            .truncate(disk, &offsets_path, kept)
+            .during("truncate", &offsets_path)?;
+        let kept = |entry: &TimeEntry| entry.relative_offset < relative;
+        times
+            .truncate(disk, &times_path, kept)
+            .during("truncate", &times_path)?;
+    }
+    active.indexes = Indexes::resume(base, offsets, times);
+    let mut position = 0;
+    if let (Some(last), Some(_)) = (active.indexes.offsets.last(), active.indexes.times.last()) {
+        let view = View::Active(Box::new(active.clone()));
+        position = view.position_before(disk, dir, base.plus(last.relative_offset.into()))?;
+    }
+    if position == 0 {
+        active.indexes = Indexes::new(base);
+    }
+    let path = FileKind::Log.path(dir, base);
+    let mut next = None;
+    let indexes = &mut active.indexes;
+    let stop = walk(disk, &path, position, size, |position, header, batch| {
+        indexes.add(
+            position,
+            header.last_offset(),
+            batch.len(),
+            header.max_timestamp_ms,
+            interval,
+        );
+        next = Some(header.next_offset());
+        Visit::Next
+    })?;
+    if let Some(stop) = stop {
+        return Ok(Err(stop));
+    }
+    let first = disk.read_at(&path, 0, HEADER_BYTES).during("read", &path)?;
+    active.first_timestamp_ms = BatchHeader::parse(&first).map_or(-1, |header| header.max_timestamp_ms);
+    Ok(Ok(next))
+}

@@ -1,0 +1,381 @@
+//! One file of batches and its indexes.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use flotilla_protocol::Offset;
+use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
+
+use super::disk::Disk;
+use super::error::{During, Error};
+use super::index::{Index, Indexes, OffsetIndex, TimeIndex};
+
+/// What is read at a time where a segment is walked through.
+const WALK_BYTES: usize = 256 * 1024;
+
+/// The files of a segment; each is named by the segment's base offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileKind {
+    Log,
+    OffsetIndex,
+    TimeIndex,
+    /// Producer state at the base offset.
+    Snapshot,
+}
+
+impl FileKind {
+    pub(super) const ALL: [Self; 4] = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::Snapshot];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::OffsetIndex => "index",
+            Self::TimeIndex => "timeindex",
+            Self::Snapshot => "snapshot",
+        }
+    }
+
+    /// The path of this file of the segment that begins at `base`.
+    pub(super) fn path(self, dir: &Path, base: Offset) -> PathBuf {
+        dir.join(format!("{:020}.{}", base.0, self.extension()))
+    }
+
+    /// Which file of which segment a name stands for.
+    pub(super) fn parse(name: &str) -> Option<(Self, Offset)> {
+        let (base, extension) = name.split_once('.')?;
+        let kind = Self::ALL.into_iter().find(|kind| kind.extension() == extension)?;
+        let digits = base.len() == 20 && base.bytes().all(|digit| digit.is_ascii_digit());
+        let base = digits.then(|| base.parse().ok()).flatten()?;
+        Some((kind, Offset(base)))
+    }
+}
+
+/// Why a walk ended before its end.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// Where the batch begins that is not one.
+    pub position: u64,
+    pub reason: BatchError,
+}
+
+/// What a visitor of batches wants next.
+pub(super) enum Visit {
+    Next,
+    Done,
+    Refuse(BatchError),
+}
+
+/// Goes through the batches in a file from `position` to `end`, handing each to `visit` with its position and all
+/// its bytes. `None` if every batch was one, up to the end or to where the visitor was done.
+pub(super) fn walk(
+    disk: &dyn Disk,
+    path: &Path,
+    mut position: u64,
+    end: u64,
+    mut visit: impl FnMut(u64, &BatchHeader, &[u8]) -> Visit,
+) -> Result<Option<Stop>, Error> {
+    let read = |position: u64, length: usize| {
+        let length = (length as u64).min(end - position) as usize;
+        disk.read_at(path, position, length).during("read", path)
+    };
+    let mut chunk = Bytes::new();
+    while position < end {
+        if chunk.len() < HEADER_BYTES {
+            chunk = read(position, WALK_BYTES)?;
+        }
+        let header = match BatchHeader::parse(&chunk) {
+            Ok(header) => header,
+            Err(reason) => return Ok(Some(Stop { position, reason })),
+        };
+        let size = header.size_bytes();
+        if chunk.len() < size && (size as u64) <= end - position {
+            chunk = read(position, size.max(WALK_BYTES))?;
+        }
+        if chunk.len() < size {
+            let reason = BatchError::Truncated {
+                needed: size as u64,
+                available: (end - position) as usize,
+            };
+            return Ok(Some(Stop { position, reason }));
+        }
+        let batch = chunk.split_to(size);
+        match visit(position, &header, &batch) {
+            Visit::Next => {}
+            Visit::Done => return Ok(None),
+            Visit::Refuse(reason) => return Ok(Some(Stop { position, reason })),
+        }
+        position += size as u64;
+    }
+    Ok(None)
+}
+
+/// A segment that nothing is appended to any more.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub base: Offset,
+    pub size_bytes: u64,
+    pub modified_ms: i64,
+    /// Read when it is asked for first: a start must not open two files for each segment.
+    facts: OnceLock<Facts>,
+}
+
+#[derive(Clone, Debug)]
+struct Facts {
+    offsets: OffsetIndex,
+    times: TimeIndex,
+    max_timestamp: (i64, Offset),
+}
+
+impl Sealed {
+    /// A segment as it was found on the disk.
+    pub(super) fn found(base: Offset, size_bytes: u64, modified_ms: i64) -> Arc<Self> {
+        Arc::new(Self {
+            base,
+            size_bytes,
+            modified_ms,
+            facts: OnceLock::new(),
+        })
+    }
+
+    /// A segment whose indexes have just been finished and written.
+    pub(super) fn finished(base: Offset, size_bytes: u64, modified_ms: i64, indexes: &Indexes) -> Arc<Self> {
+        let sealed = Self {
+            base,
+            size_bytes,
+            modified_ms,
+            facts: OnceLock::new(),
+        };
+        let facts = Facts {
+            offsets: indexes.offsets.clone(),
+            times: indexes.times.clone(),
+            max_timestamp: indexes.max_timestamp(),
+        };
+        let _ = sealed.facts.set(facts);
+        Arc::new(sealed)
+    }
+
+    fn facts(&self, disk: &dyn Disk, dir: &Path) -> Result<&Facts, Error> {
+        if let Some(facts) = self.facts.get() {
+            return Ok(facts);
+        }
+        let facts = match self.load(disk, dir)? {
+            Some(facts) => facts,
+            None => self.rebuild(disk, dir)?,
+        };
+        Ok(self.facts.get_or_init(|| facts))
+    }
+
+    /// `None` if the indexes are missing or cannot be true.
+    fn load(&self, disk: &dyn Disk, dir: &Path) -> Result<Option<Facts>, Error> {
+        let path = FileKind::OffsetIndex.path(dir, self.base);
+        let offsets = Index::open(disk, &path).during("read", &path)?;
+        let path = FileKind::TimeIndex.path(dir, self.base);
+        let times = Index::open(disk, &path).during("read", &path)?;
+        let (Some(offsets), Some(times)) = (offsets, times) else {
+            return Ok(None);
+        };
+        // A finished time index has an entry at least, even if it says that there are no timestamps.
+        let Some(last_time) = TimeIndex::last(&times) else {
+            return Ok(None);
+        };
+        if OffsetIndex::last(&offsets).is_some_and(|last| u64::from(last.position) >= self.size_bytes) {
+            return Ok(None);
+        }
+        let max_timestamp = (
+            last_time.timestamp_ms,
+            self.base.plus(i64::from(last_time.relative_offset)),
+        );
+        Ok(Some(Facts {
+            offsets,
+            times,
+            max_timestamp,
+        }))
+    }
+
+    fn rebuild(&self, disk: &dyn Disk, dir: &Path) -> Result<Facts, Error> {
+        let mut indexes = Indexes::new(self.base);
+        let path = FileKind::Log.path(dir, self.base);
+        let stop = walk(disk, &path, 0, self.size_bytes, |position, header, batch| {
+            indexes.add(
+                position,
+                header.last_offset(),
+                batch.len(),
+                header.max_timestamp_ms,
+                REBUILD_INTERVAL_BYTES,
+            );
+            Visit::Next
+        })?;
+        if let Some(stop) = stop {
+            // The batches before it can be read; what lies behind is found broken by who reads it.
+            tracing::warn!(path = %path.display(), position = stop.position, reason = %stop.reason, "segment is damaged");
+        }
+        indexes.finish();
+        write_indexes(disk, dir, self.base, &mut indexes)?;
+        let max_timestamp = indexes.max_timestamp();
+        Ok(Facts {
+            offsets: indexes.offsets,
+            times: indexes.times,
+            max_timestamp,
+        })
+    }
+
+    /// Latest timestamp, and the last offset of the batch that has it. `-1`: there is none.
+    pub(super) fn max_timestamp(&self, disk: &dyn Disk, dir: &Path) -> Result<(i64, Offset), Error> {
+        Ok(self.facts(disk, dir)?.max_timestamp)
+    }
+
+    pub(super) fn indexes(&self, disk: &dyn Disk, dir: &Path) -> Result<(&OffsetIndex, &TimeIndex), Error> {
+        let facts = self.facts(disk, dir)?;
+        Ok((&facts.offsets, &facts.times))
+    }
+}
+
+/// The interval of indexes that are built anew after the fact: Kafka's default.
+const REBUILD_INTERVAL_BYTES: u32 = 4096;
+
+/// Writes what is in memory of both indexes. They are not synced: they can be built anew.
+pub(super) fn write_indexes(
+    disk: &dyn Disk,
+    dir: &Path,
+    base: Offset,
+    indexes: &mut Indexes,
+) -> Result<(), Error> {
+    let path = FileKind::OffsetIndex.path(dir, base);
+    indexes.offsets.flush(disk, &path).during("write", &path)?;
+    let path = FileKind::TimeIndex.path(dir, base);
+    indexes.times.flush(disk, &path).during("write", &path)
+}
+
+/// The segment that is appended to.
+#[derive(Clone, Debug)]
+pub(super) struct Active {
+    pub base: Offset,
+    pub size_bytes: u64,
+    pub created_ms: i64,
+    /// When something was appended last.
+    pub modified_ms: i64,
+    /// The first batch's latest timestamp, which `segment.ms` counts from; `-1` if there is none.
+    pub first_timestamp_ms: i64,
+    pub indexes: Indexes,
+}
+
+impl Active {
+    pub(super) fn new(base: Offset, now_ms: i64) -> Self {
+        Self {
+            base,
+            size_bytes: 0,
+            created_ms: now_ms,
+            modified_ms: now_ms,
+            first_timestamp_ms: -1,
+            indexes: Indexes::new(base),
+        }
+    }
+}
+
+/// A segment to read from, as it was when it was looked up: it can be read while the log goes on.
+#[derive(Clone, Debug)]
+pub(super) enum View {
+    Sealed(Arc<Sealed>),
+    Active(Box<Active>),
+}
+
+impl View {
+    pub(super) fn base(&self) -> Offset {
+        match self {
+            Self::Sealed(sealed) => sealed.base,
+            Self::Active(active) => active.base,
+        }
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Sealed(sealed) => sealed.size_bytes,
+            Self::Active(active) => active.size_bytes,
+        }
+    }
+
+    fn indexes(&self, disk: &dyn Disk, dir: &Path) -> Result<(&OffsetIndex, &TimeIndex), Error> {
+        match self {
+            Self::Sealed(sealed) => sealed.indexes(disk, dir),
+            Self::Active(active) => Ok((&active.indexes.offsets, &active.indexes.times)),
+        }
+    }
+
+    pub(super) fn max_timestamp(&self, disk: &dyn Disk, dir: &Path) -> Result<(i64, Offset), Error> {
+        match self {
+            Self::Sealed(sealed) => sealed.max_timestamp(disk, dir),
+            Self::Active(active) => Ok(active.indexes.max_timestamp()),
+        }
+    }
+
+    /// A position to look for `offset` from: a batch begins there, and `offset` is in it or behind it.
+    ///
+    /// What the index says is held against the batch that is there; where it is wrong, the segment is read from its
+    /// beginning.
+    pub(super) fn position_before(&self, disk: &dyn Disk, dir: &Path, offset: Offset) -> Result<u64, Error> {
+        let (offsets, _) = self.indexes(disk, dir)?;
+        let relative = u32::try_from(offset.0.saturating_sub(self.base().0)).unwrap_or(u32::MAX);
+        let path = FileKind::OffsetIndex.path(dir, self.base());
+        let entry = offsets
+            .floor(disk, &path, |entry| entry.relative_offset <= relative)
+            .during("read", &path)?;
+        let Some(entry) = entry else { return Ok(0) };
+        let position = u64::from(entry.position);
+        if position + HEADER_BYTES as u64 > self.size_bytes() {
+            return Ok(0);
+        }
+        let path = FileKind::Log.path(dir, self.base());
+        let bytes = disk
+            .read_at(&path, position, HEADER_BYTES)
+            .during("read", &path)?;
+        let indexed = self.base().plus(i64::from(entry.relative_offset));
+        let fits = BatchHeader::parse(&bytes)
+            .is_ok_and(|header| (header.base_offset..=header.last_offset()).contains(&indexed));
+        if !fits {
+            tracing::warn!(path = %path.display(), position, "the offset index does not fit the segment; reading on without it");
+        }
+        Ok(if fits { position } else { 0 })
+    }
+
+    /// An offset to look for `timestamp_ms` from: everything before it in the segment is earlier.
+    pub(super) fn offset_before(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        timestamp_ms: i64,
+    ) -> Result<Offset, Error> {
+        let (_, times) = self.indexes(disk, dir)?;
+        let path = FileKind::TimeIndex.path(dir, self.base());
+        let entry = times
+            .floor(disk, &path, |entry| entry.timestamp_ms < timestamp_ms)
+            .during("read", &path)?;
+        Ok(entry.map_or(self.base(), |entry| {
+            self.base().plus(i64::from(entry.relative_offset))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas_and_read_back() {
+        let path = FileKind::TimeIndex.path(Path::new("/d"), Offset(42));
+        assert_eq!(path, Path::new("/d/00000000000000000042.timeindex"));
+        for kind in FileKind::ALL {
+            let path = kind.path(Path::new("/d"), Offset(i64::MAX));
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert_eq!(FileKind::parse(name), Some((kind, Offset(i64::MAX))));
+        }
+        for name in [
+            "42.log",
+            "0000000000000000004x.log",
+            "00000000000000000042.log.deleted",
+            "99999999999999999999.log",
+        ] {
+            assert_eq!(FileKind::parse(name), None);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Group commit: many appends, one sync, outside of the partition's lock.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flotilla_protocol::Offset;
+
+use super::disk::Disk;
+use super::error::Error;
+
+/// Counts how often the log threw away what was appended, so that a sync of before is not taken for one of after.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Generation(Arc<AtomicU64>);
+
+impl Generation {
+    pub(super) fn advance(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What a syncer needs to make a log durable up to [`SyncHandle::end`] without holding its lock.
+pub struct SyncHandle {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    end: Offset,
+    generation: Generation,
+    taken_at: u64,
+}
+
+impl SyncHandle {
+    pub(super) fn new(disk: &Arc<dyn Disk>, path: PathBuf, end: Offset, generation: &Generation) -> Self {
+        let (disk, generation) = (Arc::clone(disk), generation.clone());
+        let taken_at = generation.now();
+        Self {
+            disk,
+            path,
+            end,
+            generation,
+            taken_at,
+        }
+    }
+
+    /// The end of the log when the handle was taken.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// The segment that will be synced.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs. Blocks. Afterwards the log has to be told by [`super::Log::mark_synced`].
+    ///
+    /// # Errors
+    /// [`Error::Sync`]: the volume has to be taken offline, and the sync must not be tried again.
+    pub fn sync(&self) -> Result<(), Error> {
+        match self.disk.sync(&self.path) {
+            Ok(()) => Ok(()),
+            // The log itself took the file away; what was in it needs no sync any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_current() => Ok(()),
+            Err(source) => Err(Error::Sync {
+                path: self.path.clone(),
+                source,
+            }),
+        }
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.generation.now() == self.taken_at
+    }
+}
