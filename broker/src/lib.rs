@@ -7,6 +7,7 @@ pub mod coordination;
 pub mod group;
 pub mod log;
 pub mod metadata;
+pub mod net;
 pub mod partition;
 pub mod request;
 pub mod telemetry;

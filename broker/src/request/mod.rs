@@ -6,6 +6,8 @@
 mod api_versions;
 mod context;
 pub mod error;
+pub(crate) mod sasl_authenticate;
+pub(crate) mod sasl_handshake;
 mod session;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -18,7 +20,11 @@ use flotilla_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Re
 use futures::future::BoxFuture;
 
 /// What is served, with the oldest and the newest version: what ApiVersions says. Everything else is refused.
-pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[(ApiKey::ApiVersions, 0, 4)];
+pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
+    (ApiKey::SaslHandshake, 0, 1),
+    (ApiKey::ApiVersions, 0, 4),
+    (ApiKey::SaslAuthenticate, 0, 2),
+];
 
 /// What is served on the reserved listener between brokers.
 pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
@@ -70,6 +76,9 @@ pub enum Failure {
     /// A client that expects no answer has to learn of a failure.
     #[error("a request without acknowledgement failed")]
     Unacknowledged,
+    /// It needs a client that has said who it is.
+    #[error("{0} before authentication")]
+    Unauthenticated(ApiKey),
 }
 
 /// Whether a version of an API is served.
@@ -149,6 +158,10 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
     }
     match api {
         ApiKey::ApiVersions => call.response(&api_versions::handle(&ctx, call.request(body)?).await),
+        ApiKey::SaslHandshake => call.response(&sasl_handshake::handle(&ctx, call.request(body)?).await),
+        ApiKey::SaslAuthenticate => {
+            call.response(&sasl_authenticate::handle(&ctx, call.request(body)?).await)
+        }
         _ => Err(Failure::Unsupported {
             api: api.to_string(),
             version: ctx.version,

@@ -57,6 +57,8 @@ pub enum CloseReason {
     Tls,
     /// Wrong credentials, or requests before there were any.
     Unauthenticated,
+    /// A request that expects no answer failed.
+    Unacknowledged,
     /// The user is gone, or its credentials have changed.
     Revoked,
     /// More connections than the limits allow.

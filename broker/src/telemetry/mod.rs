@@ -5,7 +5,7 @@ pub mod log;
 mod metrics;
 mod readiness;
 
-pub use metrics::{ApiLabel, CloseReason, Metrics, Outcome};
+pub use metrics::{ApiLabel, CloseReason, ListenerMetrics, Metrics, Outcome};
 pub use readiness::{Phase, Readiness};
 
 /// The handles that the rest of the broker reports to.

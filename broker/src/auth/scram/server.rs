@@ -107,6 +107,12 @@ impl Challenge {
         &self.first.user
     }
 
+    /// The key that the proof is checked against.
+    #[must_use]
+    pub fn stored_key(&self) -> &[u8] {
+        &self.credential.stored_key
+    }
+
     /// Takes the client's proof and gives the server's last message, its own proof.
     ///
     /// # Errors

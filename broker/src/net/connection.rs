@@ -1,0 +1,463 @@
+//! One connection: requests in, answers out in the same order.
+//!
+//! A request is read when the one before has been handled and its answer is mostly on its way, so that a client that does not read
+//! holds nothing but its own. Only answers that wait for replicas (Produce with acks=all) are overtaken by the next request,
+//! [`PIPELINED_MAX`] of them. Everything is one state machine without tasks or channels of its own: an idle connection costs
+//! a socket, this struct, and a timer.
+
+use super::Shared;
+use super::budget::Reservation;
+use super::gate::{Gate, Passed, Verdict};
+use super::inbox::{self, Frame, Inbox};
+use super::registry::Ticket;
+use crate::request::{self, Answer, Context, Failure, Session};
+use crate::telemetry::CloseReason;
+use bytes::{Buf, Bytes};
+use flotilla_protocol::frame;
+use futures::FutureExt;
+use futures::future::{BoxFuture, poll_fn};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::time::{self, Sleep};
+
+/// The answers that may wait on one connection while further requests are handled.
+const PIPELINED_MAX: usize = 64;
+/// With more than this not sent yet, no further request is taken.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+/// The segments of one write.
+const SEGMENTS_MAX: usize = 64;
+/// The largest frame before authentication.
+const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
+/// A client has to authenticate within this.
+const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// A frame that has begun to arrive has to go on arriving.
+const FRAME_STALL: Duration = Duration::from_secs(30);
+/// An answer has to be taken, a little at a time at least.
+const ANSWER_STALL: Duration = Duration::from_secs(60);
+
+type Panic = Box<dyn Any + Send>;
+type Guarded<T> = BoxFuture<'static, Result<T, Panic>>;
+
+/// A request that is being handled.
+struct Running {
+    work: Guarded<Result<Done, Failure>>,
+    stamp: Stamp,
+}
+
+enum Done {
+    Answer(Answer),
+    Token(Passed),
+}
+
+/// An answer that has its turn after those before it.
+enum Waiting {
+    Ready(Vec<Bytes>),
+    Later(Guarded<Result<Vec<Bytes>, Failure>>, Stamp),
+}
+
+/// What is known of a request until it is answered.
+struct Stamp {
+    api: &'static str,
+    since: Instant,
+    /// The request's memory.
+    _reservation: Option<Reservation>,
+}
+
+pub(super) struct Connection<S> {
+    stream: S,
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    gate: Gate,
+    ticket: Ticket,
+    closed: oneshot::Receiver<CloseReason>,
+    inbox: Inbox,
+    running: Option<Running>,
+    waiting: VecDeque<Waiting>,
+    unsent: VecDeque<Bytes>,
+    unsent_bytes: usize,
+    unflushed: bool,
+    /// No further requests are taken; the connection ends when all answers are out.
+    ending: Option<CloseReason>,
+    opened: time::Instant,
+    last_progress: time::Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(
+        stream: S,
+        shared: Arc<Shared>,
+        session: Session,
+        gate: Gate,
+        ticket: Ticket,
+        closed: oneshot::Receiver<CloseReason>,
+    ) -> Self {
+        let now = time::Instant::now();
+        Self {
+            stream,
+            shared,
+            session: Arc::new(session),
+            gate,
+            ticket,
+            closed,
+            inbox: Inbox::default(),
+            running: None,
+            waiting: VecDeque::new(),
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            unflushed: false,
+            ending: None,
+            opened: now,
+            last_progress: now,
+            timer: Box::pin(time::sleep_until(now)),
+        }
+    }
+
+    /// Serves until the connection ends, and says why it did.
+    pub(super) async fn run(mut self) -> CloseReason {
+        let reason = poll_fn(|cx| self.poll(cx)).await;
+        if let Some(running) = self.running.take() {
+            // A handler is never dropped half way: what it has begun to change, it finishes.
+            tokio::spawn(running.work);
+        }
+        reason
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<CloseReason> {
+        if let Poll::Ready(reason) = self.closed.poll_unpin(cx) {
+            return Poll::Ready(reason.unwrap_or(CloseReason::Shutdown));
+        }
+        loop {
+            match self.advance(cx) {
+                Ok(true) => self.last_progress = time::Instant::now(),
+                Ok(false) => break,
+                Err(reason) => return Poll::Ready(reason),
+            }
+        }
+        if let Some(reason) = self.ending
+            && self.running.is_none()
+            && self.waiting.is_empty()
+            && self.unsent.is_empty()
+            && !self.unflushed
+        {
+            return Poll::Ready(reason);
+        }
+        self.poll_timer(cx)
+    }
+
+    /// One round over all that may have moved. Whether anything has.
+    fn advance(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
+        let mut moved = false;
+        if let Some(running) = &mut self.running
+            && let Poll::Ready(done) = running.work.poll_unpin(cx)
+        {
+            let stamp = self.running.take().expect("it was polled just now").stamp;
+            self.handled(done, stamp)?;
+            moved = true;
+        }
+        moved |= self.advance_waiting(cx)?;
+        moved |= self.advance_write(cx)?;
+        moved |= self.advance_read(cx)?;
+        Ok(moved)
+    }
+
+    fn advance_waiting(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
+        let mut moved = false;
+        loop {
+            let segments = match self.waiting.front_mut() {
+                None => break,
+                Some(Waiting::Ready(segments)) => std::mem::take(segments),
+                Some(Waiting::Later(answer, stamp)) => match answer.poll_unpin(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(answer) => {
+                        let segments = survived(answer)?.map_err(|failure| reason_of(&failure))?;
+                        answered(&self.shared, stamp);
+                        segments
+                    }
+                },
+            };
+            self.waiting.pop_front();
+            self.unsent_bytes += segments.iter().map(Bytes::len).sum::<usize>();
+            self.unsent
+                .extend(segments.into_iter().filter(|segment| !segment.is_empty()));
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    fn advance_write(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
+        let mut moved = false;
+        while !self.unsent.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
+            let mut count = 0;
+            for (slice, segment) in slices.iter_mut().zip(&self.unsent) {
+                *slice = IoSlice::new(segment);
+                count += 1;
+            }
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CloseReason::Client),
+                Poll::Ready(Ok(written)) => self.sent(written),
+            }
+            moved = true;
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            flushed.map_err(|_| CloseReason::Client)?;
+            self.unflushed = false;
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    fn sent(&mut self, mut written: usize) {
+        self.shared.metrics.sent_bytes.inc_by(written as u64);
+        self.unsent_bytes -= written;
+        self.unflushed = true;
+        while let Some(first) = self.unsent.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                break;
+            }
+            written -= first.len();
+            self.unsent.pop_front();
+        }
+        if self.unsent.is_empty() {
+            // What one large answer needed is not kept.
+            self.unsent = VecDeque::new();
+        }
+    }
+
+    fn advance_read(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
+        let takes_more = self.running.is_none()
+            && self.ending.is_none()
+            && self.waiting.len() < PIPELINED_MAX
+            && self.unsent_bytes < UNSENT_BYTES_MAX;
+        if !takes_more {
+            return Ok(false);
+        }
+        let (size_max, budget) = if self.gate.is_open() {
+            (self.shared.frame_bytes_max, self.shared.budget.as_ref())
+        } else {
+            (
+                UNAUTHENTICATED_FRAME_BYTES_MAX,
+                Some(&self.shared.unauthenticated_budget),
+            )
+        };
+        match self.inbox.poll_frame(cx, &mut self.stream, size_max, budget) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(Some(frame))) => {
+                self.begin(frame).map_err(|failure| reason_of(&failure))?;
+                Ok(true)
+            }
+            Poll::Ready(Ok(None)) => {
+                self.ending = Some(CloseReason::Client);
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(reason_of_inbox(&error)),
+        }
+    }
+
+    /// Begins to handle a request.
+    fn begin(&mut self, frame: Frame) -> Result<(), Failure> {
+        self.shared
+            .metrics
+            .received_bytes
+            .inc_by(frame.bytes.len() as u64 + 4);
+        let stamp = |api| Stamp {
+            api,
+            since: Instant::now(),
+            _reservation: frame.reservation,
+        };
+        if self.gate.takes_bare_token() {
+            let token = self.gate.bare_token(frame.bytes).expect("it takes one");
+            let work = token
+                .take(self.shared.clone())
+                .map(|passed| passed.map(Done::Token));
+            self.running = Some(Running {
+                work: guarded(work),
+                stamp: stamp("SaslAuthenticate"),
+            });
+            return Ok(());
+        }
+        let (header, mut body) = frame::decode_request(frame.bytes)?;
+        let Some(api) = header.api() else {
+            let api = format!("API {}", header.api_key);
+            return Err(Failure::Unsupported {
+                api,
+                version: header.api_version,
+            });
+        };
+        if matches!(
+            api,
+            flotilla_protocol::ApiKey::SaslHandshake | flotilla_protocol::ApiKey::SaslAuthenticate
+        ) && !request::is_announced(api, header.api_version)
+        {
+            return Err(Failure::Unsupported {
+                api: api.to_string(),
+                version: header.api_version,
+            });
+        }
+        let work = match self.gate.admit(api, &header, &mut body, &self.shared)? {
+            Verdict::Serve => {
+                let ctx = Context {
+                    broker: self.shared.broker.clone(),
+                    session: self.session.clone(),
+                    client_id: header.client_id.as_ref().map(|id| id.as_str().into()),
+                    version: header.api_version,
+                    correlation_id: header.correlation_id,
+                };
+                guarded(request::answer(ctx, api, body).map(|answer| answer.map(Done::Answer)))
+            }
+            Verdict::Answered(answer) => guarded(std::future::ready(Ok(Done::Answer(answer)))),
+            Verdict::AnsweredAndEnds(answer) => {
+                self.ending = Some(CloseReason::Unauthenticated);
+                guarded(std::future::ready(Ok(Done::Answer(answer))))
+            }
+            Verdict::Token(token) => guarded(
+                token
+                    .take(self.shared.clone())
+                    .map(|passed| passed.map(Done::Token)),
+            ),
+            Verdict::Refuse => return Err(Failure::Unauthenticated(api)),
+        };
+        self.running = Some(Running {
+            work,
+            stamp: stamp(api.name()),
+        });
+        Ok(())
+    }
+
+    /// Takes over what a handler has done.
+    fn handled(
+        &mut self,
+        done: Result<Result<Done, Failure>, Panic>,
+        stamp: Stamp,
+    ) -> Result<(), CloseReason> {
+        let answer = match survived(done)?.map_err(|failure| reason_of(&failure))? {
+            Done::Answer(answer) => answer,
+            Done::Token(mut passed) => {
+                if let Some(session) = self.gate.pass(&mut passed, &self.session, &self.ticket) {
+                    self.session = session;
+                }
+                if passed.ends {
+                    self.ending = Some(CloseReason::Unauthenticated);
+                }
+                passed.answer
+            }
+        };
+        match answer {
+            Answer::Now(segments) => {
+                answered(&self.shared, &stamp);
+                self.waiting.push_back(Waiting::Ready(segments));
+            }
+            Answer::Later(answer) => self.waiting.push_back(Waiting::Later(guarded(answer), stamp)),
+            Answer::Silent => answered(&self.shared, &stamp),
+        }
+        Ok(())
+    }
+
+    /// When, as things stand, the connection has been silent for too long, and what for.
+    fn deadline(&self) -> Option<(time::Instant, CloseReason)> {
+        if !self.unsent.is_empty() || self.unflushed {
+            return Some((self.last_progress + ANSWER_STALL, CloseReason::Stalled));
+        }
+        if self.running.is_some() || !self.waiting.is_empty() || self.inbox.is_waiting_for_memory() {
+            return None;
+        }
+        if !self.gate.is_open() {
+            return Some((self.opened + AUTHENTICATION_TIMEOUT, CloseReason::Stalled));
+        }
+        if self.inbox.is_inside_frame() {
+            return Some((self.last_progress + FRAME_STALL, CloseReason::Stalled));
+        }
+        let idle = self.shared.idle_max?;
+        Some((self.last_progress + idle, CloseReason::Idle))
+    }
+
+    /// The timer is set anew when it fires, or when the deadline has come nearer: not with every request.
+    fn poll_timer(&mut self, cx: &mut task::Context<'_>) -> Poll<CloseReason> {
+        let Some((deadline, reason)) = self.deadline() else {
+            return Poll::Pending;
+        };
+        let armed = !self.timer.is_elapsed();
+        if !armed || deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.poll_unpin(cx).is_ready() {
+            if time::Instant::now() >= deadline {
+                return Poll::Ready(reason);
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// Keeps a handler's panic, which is always a bug of ours, from reaching any other connection.
+fn guarded<T>(work: impl Future<Output = T> + Send + 'static) -> Guarded<T> {
+    AssertUnwindSafe(work).catch_unwind().boxed()
+}
+
+fn survived<T>(result: Result<T, Panic>) -> Result<T, CloseReason> {
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        tracing::error!(
+            panic = text,
+            "a request handler failed: this is a bug, please report it"
+        );
+        CloseReason::Panic
+    })
+}
+
+fn answered(shared: &Shared, stamp: &Stamp) {
+    shared
+        .broker
+        .telemetry
+        .metrics
+        .request_answered(stamp.api, stamp.since.elapsed());
+}
+
+fn reason_of(failure: &Failure) -> CloseReason {
+    match failure {
+        Failure::Unauthenticated(_) => {
+            tracing::info!(%failure, "connection closed");
+            CloseReason::Unauthenticated
+        }
+        Failure::Malformed(_) | Failure::Unsupported { .. } => {
+            tracing::info!(%failure, "connection closed");
+            CloseReason::Malformed
+        }
+        Failure::Unacknowledged => CloseReason::Unacknowledged,
+        Failure::Response(_) => {
+            tracing::error!(%failure, "connection closed: this is a bug, please report it");
+            CloseReason::Panic
+        }
+    }
+}
+
+fn reason_of_inbox(error: &inbox::Error) -> CloseReason {
+    match error {
+        inbox::Error::Frame(frame::FrameError::TooLarge { .. }) => {
+            tracing::info!(%error, "connection closed");
+            CloseReason::TooLarge
+        }
+        inbox::Error::Frame(_) => {
+            tracing::info!(%error, "connection closed");
+            CloseReason::Malformed
+        }
+        inbox::Error::Io(_) | inbox::Error::Truncated => CloseReason::Client,
+    }
+}

@@ -1,0 +1,259 @@
+//! How a connection authenticates with SASL (KIP-12, KIP-43, KIP-84, KIP-152, KIP-368).
+//!
+//! SaslHandshake chooses a mechanism. After version 0 of it tokens come bare, each in a frame of its own; after version 1
+//! they come inside SaslAuthenticate.
+
+use super::registry::{Proof, in_metadata};
+use crate::auth::plain::Plain;
+use crate::auth::scram::{self, Challenge, ClientFirst, Credential};
+use crate::broker::Broker;
+use crate::metadata::Image;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use flotilla_control::config::Authentication;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// A SASL mechanism that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mechanism {
+    Plain,
+    Scram(scram::Mechanism),
+}
+
+impl Mechanism {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Scram(mechanism) => mechanism.name(),
+        }
+    }
+
+    /// Of a listener's authentications, in their order. PLAIN is left out without TLS: it shows the password to
+    /// everybody on the way.
+    pub(super) fn of_listener(authentication: &[Authentication], tls: bool) -> Vec<Self> {
+        authentication
+            .iter()
+            .filter_map(|way| match way {
+                Authentication::ScramSha256 => Some(Self::Scram(scram::Mechanism::Sha256)),
+                Authentication::ScramSha512 => Some(Self::Scram(scram::Mechanism::Sha512)),
+                Authentication::Plain => tls.then_some(Self::Plain),
+                Authentication::Mtls => None,
+            })
+            .collect()
+    }
+}
+
+/// What the broker needs for exchanges, over all connections.
+pub(super) struct Secrets {
+    random: SystemRandom,
+    /// Stands in for users that do not exist; drawn when the broker starts, never leaves it.
+    nobody: [u8; 32],
+    /// Checking a password takes milliseconds of a processor: so many at a time.
+    checks: Semaphore,
+}
+
+/// The password checks of PLAIN that run at a time.
+const CHECKS_MAX: usize = 2;
+const NONCE_BYTES: usize = 24;
+
+impl Secrets {
+    pub(super) fn new() -> Self {
+        let random = SystemRandom::new();
+        let mut nobody = [0; 32];
+        random.fill(&mut nobody).expect("the system has random numbers");
+        Self {
+            random,
+            nobody,
+            checks: Semaphore::new(CHECKS_MAX),
+        }
+    }
+
+    fn nonce(&self) -> String {
+        let mut nonce = [0; NONCE_BYTES];
+        self.random
+            .fill(&mut nonce)
+            .expect("the system has random numbers");
+        STANDARD_NO_PAD.encode(nonce)
+    }
+}
+
+/// An exchange that has begun.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) mechanism: Mechanism,
+    /// Whether tokens come without SaslAuthenticate around them.
+    pub(super) bare: bool,
+    challenge: Option<Challenge>,
+}
+
+/// Where an exchange stands after a token.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The client has to answer.
+    Continue(Exchange, String),
+    /// It is who it says.
+    Accepted {
+        user: String,
+        proof: Proof,
+        mechanism: Mechanism,
+        last: String,
+    },
+    /// It is not. The reason goes to the log; the client hears no more than Kafka tells.
+    Refused {
+        mechanism: Mechanism,
+        user: Option<String>,
+        reason: String,
+    },
+}
+
+impl Exchange {
+    pub(super) fn new(mechanism: Mechanism, bare: bool) -> Self {
+        Self {
+            mechanism,
+            bare,
+            challenge: None,
+        }
+    }
+
+    /// Takes the client's next token.
+    pub(super) async fn step(self, token: &[u8], broker: &Broker, secrets: &Secrets) -> Step {
+        match self.mechanism {
+            Mechanism::Plain => check_password(token, broker, secrets).await,
+            Mechanism::Scram(mechanism) => self.step_scram(mechanism, token, broker, secrets),
+        }
+    }
+
+    fn step_scram(
+        self,
+        mechanism: scram::Mechanism,
+        token: &[u8],
+        broker: &Broker,
+        secrets: &Secrets,
+    ) -> Step {
+        let refused = |user: Option<&str>, error: scram::Error| Step::Refused {
+            mechanism: self.mechanism,
+            user: user.map(ToOwned::to_owned),
+            reason: error.to_string(),
+        };
+        let Some(challenge) = self.challenge else {
+            let first = match ClientFirst::parse(token) {
+                Ok(first) => first,
+                Err(error) => return refused(None, error),
+            };
+            let stored = stored(&broker.metadata.image(), first.user(), mechanism);
+            let challenge = Challenge::new(mechanism, first, stored, &secrets.nonce(), &secrets.nobody);
+            let message = challenge.message().to_owned();
+            return Step::Continue(
+                Self {
+                    challenge: Some(challenge),
+                    ..self
+                },
+                message,
+            );
+        };
+        match challenge.finish(token) {
+            Ok(last) => Step::Accepted {
+                proof: Proof::Password(mechanism, challenge.stored_key().to_vec()),
+                user: challenge.user().to_owned(),
+                mechanism: self.mechanism,
+                last,
+            },
+            Err(error) => refused(Some(challenge.user()), error),
+        }
+    }
+}
+
+fn stored(image: &Image, user: &str, mechanism: scram::Mechanism) -> Option<Credential> {
+    let kept = image.scram(user, in_metadata(mechanism))?;
+    Some(Credential {
+        salt: kept.salt.to_vec(),
+        stored_key: kept.stored_key.to_vec(),
+        server_key: kept.server_key.to_vec(),
+        iterations: u32::try_from(kept.iterations).ok()?,
+    })
+}
+
+/// PLAIN: the password must be that of the user's salted keys, of either mechanism. A user that does not exist takes as long.
+async fn check_password(token: &[u8], broker: &Broker, secrets: &Secrets) -> Step {
+    let mechanism = Mechanism::Plain;
+    let plain = match Plain::parse(token) {
+        Ok(plain) => plain,
+        Err(error) => {
+            return Step::Refused {
+                mechanism,
+                user: None,
+                reason: error.to_string(),
+            };
+        }
+    };
+    let image = broker.metadata.image();
+    let kept = [scram::Mechanism::Sha512, scram::Mechanism::Sha256]
+        .into_iter()
+        .find_map(|hash| Some((hash, stored(&image, plain.user, hash)?)));
+    let exists = kept.is_some();
+    let (hash, credential) = kept.unwrap_or_else(|| {
+        let hash = scram::Mechanism::Sha512;
+        (hash, Credential::of_nobody(hash, plain.user, &secrets.nobody))
+    });
+    let (user, password) = (plain.user.to_owned(), plain.password.to_owned());
+    let stored_key = credential.stored_key.clone();
+    let _permit = secrets
+        .checks
+        .acquire()
+        .await
+        .expect("the semaphore is never closed");
+    let matches = tokio::task::spawn_blocking(move || credential.is_of_password(hash, &password)).await;
+    if exists && matches.unwrap_or(false) {
+        let proof = Proof::Password(hash, stored_key);
+        Step::Accepted {
+            user,
+            proof,
+            mechanism,
+            last: String::new(),
+        }
+    } else {
+        Step::Refused {
+            mechanism,
+            user: Some(user),
+            reason: "invalid credentials".into(),
+        }
+    }
+}
+
+/// Shared by all connections.
+pub(super) type SharedSecrets = Arc<Secrets>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_is_served_over_tls_only() {
+        let ways = [
+            Authentication::Plain,
+            Authentication::Mtls,
+            Authentication::ScramSha256,
+        ];
+        let names = |tls| -> Vec<_> {
+            Mechanism::of_listener(&ways, tls)
+                .into_iter()
+                .map(Mechanism::name)
+                .collect()
+        };
+        assert_eq!(names(true), ["PLAIN", "SCRAM-SHA-256"]);
+        assert_eq!(names(false), ["SCRAM-SHA-256"]);
+    }
+
+    #[test]
+    fn nonces_differ_and_are_printable() {
+        let secrets = Secrets::new();
+        let (one, other) = (secrets.nonce(), secrets.nonce());
+        assert_ne!(one, other);
+        assert!(
+            one.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','),
+            "{one}"
+        );
+    }
+}
