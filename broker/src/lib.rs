@@ -4,6 +4,7 @@ pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod coordination;
+pub mod coordinator_runtime;
 pub mod group;
 pub mod log;
 pub mod metadata;

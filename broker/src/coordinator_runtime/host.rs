@@ -1,0 +1,285 @@
+//! The task of one shard.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Phase;
+use super::batch::Batch;
+use super::load;
+use super::partitions::{Partitions, Place, ReadError};
+use crate::group::{Config, Effect, Record, Reply, Request, Shard, Ticket, WriteError, WriteId};
+
+/// How many requests are served before what they wrote is appended.
+const JOBS_AT_ONCE_MAX: usize = 64;
+/// Size at which a batch takes no more writes, well under the default `max.message.bytes`.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// How long a shard that could not be loaded waits before it tries again.
+const LOAD_RETRY: Duration = Duration::from_millis(250);
+/// How far ahead a task sleeps that has no deadline.
+const FAR: Duration = Duration::from_secs(3_600);
+
+/// A request and where its answer goes.
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) answer: oneshot::Sender<Reply>,
+}
+
+/// All that the task of a shard begins with.
+pub(super) struct Task {
+    pub(super) place: Place,
+    pub(super) partitions: Arc<dyn Partitions>,
+    pub(super) config: watch::Receiver<Config>,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Loads the shard, serves until leadership is lost or `stop` says so, and sends away who still waits.
+pub(super) async fn run(mut task: Task) {
+    let stop = task.stop.clone();
+    let loaded = tokio::select! {
+        () = stop.cancelled() => None,
+        loaded = load_at_last(&task) => loaded,
+    };
+    if let Some(shard) = loaded {
+        let mut host = Host::new(&task, shard);
+        task.phase.send_replace(Phase::Active);
+        host.serve(&mut task).await;
+        task.phase.send_replace(Phase::Gone);
+        host.unload();
+    }
+    task.phase.send_replace(Phase::Gone);
+    debug!(partition = %task.place.partition, epoch = %task.place.leader_epoch, "group coordinator gone");
+}
+
+async fn load_at_last(task: &Task) -> Option<Shard> {
+    let partition = task.place.partition;
+    let begun = Instant::now();
+    loop {
+        let config = task.config.borrow().clone();
+        match load::load(&*task.partitions, task.place, config).await {
+            Ok((shard, tally)) => {
+                info!(
+                    %partition,
+                    epoch = %task.place.leader_epoch,
+                    records = tally.records,
+                    skipped = tally.skipped,
+                    took_ms = begun.elapsed().as_millis() as u64,
+                    "group coordinator loaded"
+                );
+                return Some(shard);
+            }
+            Err(load::Error::Read(ReadError::NotLeader) | load::Error::Commit(WriteError::NotLeader)) => {
+                return None;
+            }
+            Err(error) => {
+                warn!(%partition, %error, "groups cannot be loaded from __consumer_offsets; trying again");
+                sleep(LOAD_RETRY).await;
+            }
+        }
+    }
+}
+
+struct Host {
+    place: Place,
+    partitions: Arc<dyn Partitions>,
+    shard: Shard,
+    clock: Clock,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    next_ticket: u64,
+    open: Option<Batch>,
+    commits: FuturesOrdered<BoxFuture<'static, (WriteId, Result<(), WriteError>)>>,
+    /// Leadership is gone, or the log is: there is nothing left to serve.
+    lost: bool,
+}
+
+impl Host {
+    fn new(task: &Task, mut shard: Shard) -> Self {
+        let clock = Clock::new();
+        let effects = shard.loaded(clock.now_ms());
+        let mut host = Self {
+            place: task.place,
+            partitions: task.partitions.clone(),
+            shard,
+            clock,
+            waiting: BTreeMap::new(),
+            next_ticket: 0,
+            open: None,
+            commits: FuturesOrdered::new(),
+            lost: false,
+        };
+        host.carry_out(effects);
+        host.flush();
+        host
+    }
+
+    async fn serve(&mut self, task: &mut Task) {
+        let mut taken = Vec::new();
+        while !self.lost {
+            let wake = match self.shard.next_deadline() {
+                Some(at_ms) => self.clock.instant(at_ms),
+                None => Instant::now() + FAR,
+            };
+            tokio::select! {
+                () = task.stop.cancelled() => break,
+                Some((write, result)) = self.commits.next(), if !self.commits.is_empty() => {
+                    self.settle(write, result);
+                }
+                count = task.jobs.recv_many(&mut taken, JOBS_AT_ONCE_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    if task.config.has_changed().unwrap_or(false) {
+                        let config = task.config.borrow_and_update().clone();
+                        self.shard.configure(config);
+                    }
+                    for job in taken.drain(..) {
+                        self.apply(job);
+                    }
+                }
+                () = sleep_until(wake) => {
+                    let effects = self.shard.tick(self.clock.now_ms());
+                    self.carry_out(effects);
+                }
+            }
+            self.flush();
+        }
+    }
+
+    fn apply(&mut self, job: Job) {
+        let to = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiting.insert(to, job.answer);
+        let effects = self.shard.apply(self.clock.now_ms(), to, job.request);
+        self.carry_out(effects);
+    }
+
+    fn settle(&mut self, write: WriteId, result: Result<(), WriteError>) {
+        match result {
+            Ok(()) => {
+                let effects = self.shard.committed(self.clock.now_ms(), write);
+                self.carry_out(effects);
+            }
+            Err(error) => {
+                debug!(partition = %self.place.partition, %error, "group coordinator lost its partition");
+                self.lost = true;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Reply { to, reply } => {
+                    if let Some(answer) = self.waiting.remove(&to) {
+                        // Who asked may have gone meanwhile.
+                        let _ = answer.send(reply);
+                    }
+                }
+                Effect::Append { write, records } => {
+                    if let Err((from, error)) = self.collect(write, &records) {
+                        // What else was to be appended is later than what failed, and fails with it.
+                        effects.retain(|effect| matches!(effect, Effect::Reply { .. }));
+                        effects.extend(self.shard.failed(self.clock.now_ms(), from, error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a write to the open batch; a full one is appended. On failure it returns the first write that failed.
+    fn collect(&mut self, write: WriteId, records: &[Record]) -> Result<(), (WriteId, WriteError)> {
+        let now_ms = self.clock.now_ms() as i64;
+        let too_large = |_| (write, WriteError::TooLarge);
+        let alone = Batch::of(write, records, now_ms).map_err(too_large)?;
+        match &mut self.open {
+            // A large write goes alone, so that its failure is its own.
+            Some(open) if open.size_bytes() + alone.size_bytes() <= BATCH_BYTES_MAX => {
+                open.join(write, records, now_ms).map_err(too_large)?;
+                return Ok(());
+            }
+            Some(_) => self.append_open()?,
+            None => {}
+        }
+        let is_full = alone.size_bytes() >= BATCH_BYTES_MAX;
+        self.open = Some(alone);
+        if is_full { self.append_open() } else { Ok(()) }
+    }
+
+    fn append_open(&mut self) -> Result<(), (WriteId, WriteError)> {
+        let Some(batch) = self.open.take() else {
+            return Ok(());
+        };
+        let (first, last) = (batch.first(), batch.last());
+        if self.lost {
+            return Err((first, WriteError::NotLeader));
+        }
+        match self.partitions.append(self.place, batch.build()) {
+            Ok(end) => {
+                let committed = self.partitions.wait_committed(self.place, end);
+                self.commits
+                    .push_back(Box::pin(async move { (last, committed.await) }));
+                Ok(())
+            }
+            Err(error) => {
+                debug!(partition = %self.place.partition, %error, "group records not appended");
+                self.lost |= error == WriteError::NotLeader;
+                Err((first, error))
+            }
+        }
+    }
+
+    /// Appends what has been collected. What its failure causes may have to be appended in turn.
+    fn flush(&mut self) {
+        while self.open.is_some() {
+            if let Err((from, error)) = self.append_open() {
+                let effects = self.shard.failed(self.clock.now_ms(), from, error);
+                self.carry_out(effects);
+            }
+        }
+    }
+
+    fn unload(self) {
+        let mut waiting = self.waiting;
+        for effect in self.shard.unload() {
+            if let Effect::Reply { to, reply } = effect
+                && let Some(answer) = waiting.remove(&to)
+            {
+                let _ = answer.send(reply);
+            }
+        }
+    }
+}
+
+/// Time that never goes back: the wall clock as it stood when the shard began, and what has passed since.
+struct Clock {
+    base_ms: u64,
+    base: Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self {
+            base_ms: u64::try_from(crate::clock::now_ms()).unwrap_or(0),
+            base: Instant::now(),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.base_ms + self.base.elapsed().as_millis() as u64
+    }
+
+    /// Not before `at_ms` has come, to the millisecond.
+    fn instant(&self, at_ms: u64) -> Instant {
+        self.base + Duration::from_millis(at_ms.saturating_sub(self.base_ms))
+    }
+}

@@ -1,0 +1,101 @@
+//! A partition in memory, for tests of what stands on coordinators.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flotilla_protocol::records::{BatchHeader, set_base_offset};
+use flotilla_protocol::{LeaderEpoch, Offset};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::partitions::{Chunk, Partitions, Place, ReadError};
+use crate::group::WriteError;
+
+/// One partition's log and high watermark, kept in memory.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) batches: Vec<Bytes>,
+    pub(crate) end: Offset,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) failure: Option<WriteError>,
+    pub(crate) unreadable: bool,
+}
+
+/// A partition whose commits the test lets through.
+pub(crate) struct Partition {
+    pub(crate) log: Mutex<Log>,
+    high_watermark: watch::Sender<Offset>,
+    held: Mutex<bool>,
+}
+
+impl Partition {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            log: Mutex::default(),
+            high_watermark: watch::Sender::new(Offset(0)),
+            held: Mutex::new(false),
+        })
+    }
+
+    /// Keeps commits back, or lets all of them through.
+    pub(crate) fn hold(&self, held: bool) {
+        *self.held.lock() = held;
+        if !held {
+            let end = self.log.lock().end;
+            self.high_watermark.send_replace(end);
+        }
+    }
+}
+
+impl Partitions for Arc<Partition> {
+    fn append(&self, place: Place, batch: Bytes) -> Result<Offset, WriteError> {
+        let mut log = self.log.lock();
+        if place.leader_epoch != log.epoch {
+            return Err(WriteError::NotLeader);
+        }
+        if let Some(error) = log.failure {
+            return Err(error);
+        }
+        let mut batch = batch.to_vec();
+        set_base_offset(&mut batch, log.end);
+        log.end = BatchHeader::parse(&batch).expect("a batch").next_offset();
+        log.batches.push(batch.into());
+        if !*self.held.lock() {
+            self.high_watermark.send_replace(log.end);
+        }
+        Ok(log.end)
+    }
+
+    fn wait_committed(&self, place: Place, end: Offset) -> BoxFuture<'static, Result<(), WriteError>> {
+        let mut reached = self.high_watermark.subscribe();
+        let partition = self.clone();
+        Box::pin(async move {
+            let _ = reached.wait_for(|offset| *offset >= end).await;
+            match partition.log.lock().epoch == place.leader_epoch {
+                true => Ok(()),
+                false => Err(WriteError::NotLeader),
+            }
+        })
+    }
+
+    fn read(&self, place: Place, from: Offset) -> BoxFuture<'static, Result<Chunk, ReadError>> {
+        let log = self.log.lock();
+        if log.unreadable {
+            return Box::pin(async { Err(ReadError::Storage("broken".to_owned())) });
+        }
+        if place.leader_epoch != log.epoch {
+            return Box::pin(async { Err(ReadError::NotLeader) });
+        }
+        // One batch at a time, so that reading goes in several steps.
+        let next = log.batches.iter().find(|batch| {
+            let header = BatchHeader::parse(batch).expect("a batch");
+            header.next_offset() > from
+        });
+        let chunk = Chunk {
+            log_start: Offset(0),
+            batches: next.cloned().into_iter().collect(),
+        };
+        Box::pin(async move { Ok(chunk) })
+    }
+}
