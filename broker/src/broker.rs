@@ -51,11 +51,11 @@ impl Broker {
         let config: BrokerConfig = testing::config();
         let options = coordination::Options {
             session_timeout: Duration::from_secs(3600),
-            rebalance_interval: None,
+            settings: Arc::new(|_| None),
             now_ms: crate::clock::now_ms,
+            fresh_id: Arc::new(|| flotilla_protocol::Uuid(*uuid::Uuid::new_v4().as_bytes())),
         };
-        let decide: coordination::Decide = Box::new(|_, _| Default::default());
-        let (metadata, controller, _) = coordination::solo(config.broker_id, image, decide, options);
+        let (metadata, controller, _) = coordination::solo(config.broker_id, image, options);
         Arc::new(Self {
             id: config.broker_id,
             cluster_id: config.cluster_id.to_string(),

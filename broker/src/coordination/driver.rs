@@ -8,7 +8,7 @@ use std::time::Duration;
 use flotilla_control::proto::metadata::{
     ElectLeaders, Entry, FenceBrokers, PrepareRestart, Record, Refusal, Request, Response, request,
 };
-use flotilla_protocol::BrokerId;
+use flotilla_protocol::{BrokerId, Uuid};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::quorum::{Applied, Leadership, LeadershipLost, Quorum};
 use super::sessions::Sessions;
-use crate::metadata::Image;
+use crate::metadata::{Context, Decision, Image, decide};
 
 /// Requests that wait for the controller; more are answered THROTTLED. Registrations and heartbeats wait in a queue of
 /// their own, of the same size: a flood of requests must not cost brokers their sessions.
@@ -31,6 +31,8 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Entries that are proposed and not yet committed.
 const IN_FLIGHT_MAX: usize = 4;
+/// `leader.imbalance.check.interval.seconds` where nobody says otherwise, as in Kafka.
+const REBALANCE_INTERVAL: Duration = Duration::from_secs(300);
 /// How often sessions are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long requests wait for the first entry of a new controller before they are sent on.
@@ -38,18 +40,61 @@ const FIRST_ENTRY_PATIENCE: Duration = Duration::from_millis(500);
 /// How often expired grants are taken back.
 const GRANT_CHECK: Duration = Duration::from_secs(1);
 
-/// Decides: an image and a request to records and a response. `metadata::decide` with the clock and fresh ids bound.
-pub type Decide = Box<dyn FnMut(&Image, &Request) -> (Vec<Record>, Response) + Send>;
-
 /// What the controller goes by.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// `broker.session.timeout.ms`: a broker silent for longer is fenced.
     pub session_timeout: Duration,
-    /// `leader.imbalance.check.interval.seconds`; `None` with `auto.leader.rebalance.enable=false`.
-    pub rebalance_interval: Option<Duration>,
+    /// A broker setting as this broker's own file says it, if it does.
+    pub settings: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
     /// Reads the wall clock, in milliseconds since 1970.
     pub now_ms: fn() -> i64,
+    /// Draws an id that nothing else has.
+    pub fresh_id: Arc<dyn Fn() -> Uuid + Send + Sync>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("session_timeout", &self.session_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Decides a request on an image, for an entry that will stand at `index` or after.
+    pub(super) fn decide(
+        &self,
+        image: &Image,
+        request: &Request,
+        index: u64,
+        voters: &[BrokerId],
+    ) -> Decision {
+        let mut context = Context {
+            now_ms: (self.now_ms)(),
+            index,
+            settings: self.settings.as_ref(),
+            voters,
+            fresh_id: &mut || (self.fresh_id)(),
+        };
+        decide(image, request, &mut context)
+    }
+
+    /// How often leadership goes back to the preferred leaders; `None`: never.
+    fn rebalance_interval(&self, image: &Image) -> Option<Duration> {
+        let setting = |key: &str| {
+            image
+                .cluster_setting(key)
+                .map(str::to_owned)
+                .or_else(|| (self.settings)(key))
+        };
+        if setting("auto.leader.rebalance.enable").as_deref() == Some("false") {
+            return None;
+        }
+        let seconds =
+            setting("leader.imbalance.check.interval.seconds").and_then(|value| value.trim().parse().ok());
+        Some(seconds.map_or(REBALANCE_INTERVAL, Duration::from_secs))
+    }
 }
 
 /// A response and the index at which its effect shows.
@@ -82,7 +127,6 @@ impl Driver {
     /// The driver, and the task that has to be run for it. The task ends when the last clone of the driver is gone.
     pub fn new<Q: Quorum>(
         quorum: Arc<Q>,
-        decide: Decide,
         options: Options,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (requests, requests_queue) = mpsc::channel(QUEUE_MAX);
@@ -90,7 +134,6 @@ impl Driver {
         let leadership = quorum.leadership();
         let task = Task {
             quorum,
-            decide,
             options,
             requests: requests_queue,
             liveness: liveness_queue,
@@ -150,7 +193,6 @@ struct InFlight {
 
 struct Task<Q> {
     quorum: Arc<Q>,
-    decide: Decide,
     options: Options,
     requests: mpsc::Receiver<Submission>,
     liveness: mpsc::Receiver<Submission>,
@@ -210,17 +252,17 @@ impl<Q: Quorum> Task<Q> {
                 }
                 count = self.liveness.recv_many(&mut urgent, BATCH_REQUESTS_MAX), if room => match count {
                     0 => return Ended::Stopped,
-                    _ => reign.decide_all(&mut urgent, &mut self.decide),
+                    _ => reign.decide_all(&mut urgent),
                 },
                 count = self.requests.recv_many(&mut batch, BATCH_REQUESTS_MAX), if room => match count {
                     0 => return Ended::Stopped,
-                    _ => reign.decide_all(&mut batch, &mut self.decide),
+                    _ => reign.decide_all(&mut batch),
                 },
                 _ = ticks.tick(), if room => {
                     if !self.quorum.has_majority() && !reign.flight.waiting.is_empty() {
                         return self.after_loss(term).await;
                     }
-                    reign.tick(&mut self.decide);
+                    reign.tick();
                 }
             }
         }
@@ -333,7 +375,7 @@ impl<Q: Quorum> Reign<Q> {
         }
     }
 
-    fn decide_all(&mut self, batch: &mut Vec<Submission>, decide: &mut Decide) {
+    fn decide_all(&mut self, batch: &mut Vec<Submission>) {
         if !self.quorum.has_majority() {
             batch.drain(..).for_each(reject);
             return;
@@ -343,7 +385,7 @@ impl<Q: Quorum> Reign<Q> {
         let mut bytes = 0;
         let mut waiting = Vec::new();
         for submission in batch.drain(..) {
-            let (decided, response) = decided(&mut image, &submission.request, decide);
+            let (decided, response) = self.decided(&mut image, &submission.request);
             self.note_heartbeat(&submission.request, &response);
             bytes += decided.iter().map(Record::encoded_len).sum::<usize>();
             records.extend(decided);
@@ -398,7 +440,7 @@ impl<Q: Quorum> Reign<Q> {
     }
 
     /// What the controller does by itself: fences the silent, takes expired grants back, restores preferred leaders.
-    fn tick(&mut self, decide: &mut Decide) {
+    fn tick(&mut self) {
         let now = Instant::now();
         let mut image = self.image();
         let unfenced = image
@@ -438,7 +480,7 @@ impl<Q: Quorum> Reign<Q> {
                 wanted.push(request::Request::PrepareRestart(release));
             }
         }
-        if let Some(every) = self.options.rebalance_interval
+        if let Some(every) = self.options.rebalance_interval(&image)
             && now.saturating_duration_since(self.rebalanced) >= every
         {
             self.rebalanced = now;
@@ -455,7 +497,7 @@ impl<Q: Quorum> Reign<Q> {
                 validate_only: false,
                 request: Some(request),
             };
-            let (decided, response) = decided(&mut image, &request, decide);
+            let (decided, response) = self.decided(&mut image, &request);
             if response.refusal() != Refusal::None {
                 tracing::warn!(
                     message = response.message,
@@ -466,30 +508,32 @@ impl<Q: Quorum> Reign<Q> {
         }
         self.propose(records, Vec::new(), &image);
     }
-}
 
-/// Decides one request and folds its records into the image that the next one is decided on.
-fn decided(image: &mut Image, request: &Request, decide: &mut Decide) -> (Vec<Record>, Response) {
-    let (records, response) = decide(image, request);
-    if records.is_empty() {
-        return (records, response);
-    }
-    let bytes: usize = records.iter().map(Record::encoded_len).sum();
-    if bytes > REQUEST_BYTES_MAX {
-        let message = format!(
-            "the change takes {bytes} bytes of metadata at once, and {REQUEST_BYTES_MAX} are allowed: ask for less at a time"
-        );
-        return (Vec::new(), refused(Refusal::PolicyViolation, message));
-    }
-    let mut next = image.clone();
-    match next.fold_all(&records) {
-        Ok(()) => {
-            *image = next;
-            (records, response)
+    /// Decides one request and folds its records into the image that the next one is decided on.
+    fn decided(&self, image: &mut Image, request: &Request) -> (Vec<Record>, Response) {
+        let index = self.quorum.applied().index + 1;
+        let Decision { records, response } =
+            self.options.decide(image, request, index, &self.quorum.voters());
+        if records.is_empty() {
+            return (records, response);
         }
-        Err(unknown) => {
-            tracing::error!(%unknown, "the controller decided a record that it does not understand");
-            (Vec::new(), refused(Refusal::InvalidRequest, unknown.to_string()))
+        let bytes: usize = records.iter().map(Record::encoded_len).sum();
+        if bytes > REQUEST_BYTES_MAX {
+            let message = format!(
+                "the change takes {bytes} bytes of metadata at once, and {REQUEST_BYTES_MAX} are allowed: ask for less at a time"
+            );
+            return (Vec::new(), refused(Refusal::PolicyViolation, message));
+        }
+        let mut next = image.clone();
+        match next.fold_all(&records) {
+            Ok(()) => {
+                *image = next;
+                (records, response)
+            }
+            Err(unknown) => {
+                tracing::error!(%unknown, "the controller decided a record that it does not understand");
+                (Vec::new(), refused(Refusal::InvalidRequest, unknown.to_string()))
+            }
         }
     }
 }

@@ -4,14 +4,306 @@
 mod client;
 mod driver;
 mod latest;
+mod lifecycle;
+mod listener;
+mod network;
+mod observer;
+mod peers;
 mod quorum;
+mod raft;
+mod raft_log;
+mod service;
 mod sessions;
+mod snapshot;
 mod solo;
+mod state_machine;
+mod storage;
+mod tls;
 mod voter;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flotilla_control::config::InternalTls;
+use flotilla_control::proto::coordination::coordination_server::CoordinationServer;
+use flotilla_protocol::{BrokerId, Uuid};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::log::Disk;
+use observer::Observer;
+use peers::Peers;
+use raft::Member;
+use service::Service;
 
 pub use client::{Controller, Remote, SUBMIT_TIMEOUT, SubmitError};
-pub use driver::{Answer, Decide, Driver, NotController, Options, QUEUE_MAX};
+pub use driver::{Answer, Driver, NotController, Options, QUEUE_MAX};
 pub use latest::{Indexed, Metadata, Publisher, Subscription, WaitError};
+pub use lifecycle::{Lifecycle, Registration, Standing, Timing};
 pub use quorum::{Applied, Leadership, LeadershipLost, Quorum, Solo};
 pub use solo::solo;
+pub use tls::Tls;
 pub use voter::{InvalidVoterId, VoterId, VoterNode};
+
+/// Connections that are open when the broker stops get this long to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the coordination service is started with.
+#[derive(Clone)]
+pub struct Config {
+    /// Kafka's id of the cluster.
+    pub cluster_id: Uuid,
+    /// This broker.
+    pub broker: BrokerId,
+    /// Drawn when this broker's data directory was formatted.
+    pub directory_id: Uuid,
+    /// Where the metadata log and its snapshots are; it is made where there is none.
+    pub dir: PathBuf,
+    /// What holds that directory.
+    pub disk: Arc<dyn Disk>,
+    /// The first voters, and where their gRPC services are.
+    pub voters: BTreeMap<VoterId, VoterNode>,
+    /// Whether the quorum has been founded already, so that an empty directory must never found another one.
+    pub bootstrapped: bool,
+    /// Where the gRPC services of other brokers are, `host:port`.
+    pub peers: BTreeMap<BrokerId, String>,
+    /// The control listener. Port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Certificates for it, and for calls to other brokers.
+    pub tls: InternalTls,
+    /// Heartbeats and sessions.
+    pub timing: Timing,
+    /// A broker setting as this broker's own file says it, if it does.
+    pub settings: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+}
+
+/// Why the coordination service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The control listener cannot be opened.
+    #[error("cannot listen on {address} for other brokers: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] flotilla_control::tls::Error),
+    /// This broker's part in the quorum does not start.
+    #[error(transparent)]
+    Raft(#[from] raft::Error),
+}
+
+/// The coordination service while it runs.
+pub struct Running {
+    metadata: Metadata,
+    controller: Controller,
+    member: Member,
+    tls: Tls,
+    config: Config,
+    address: SocketAddr,
+    failure: watch::Sender<Option<String>>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts this broker's part in the quorum and its control listener.
+///
+/// # Errors
+/// When the listener cannot be opened, or what is stored or configured cannot be used.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let bind = |source| StartError::Bind {
+        address: config.bind,
+        source,
+    };
+    let listener = TcpListener::bind(config.bind).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let tls = Tls::load(&config.tls)?;
+    let (publisher, metadata) = Publisher::new(Indexed::default());
+    let (failure, _) = watch::channel(None);
+    let peers = Peers::new(
+        config.cluster_id,
+        config.broker,
+        known_peers(&config),
+        metadata.clone(),
+        tls.clone(),
+    );
+    let id = VoterId::new(config.broker, config.directory_id);
+    let member = Member::start(raft::Options {
+        id,
+        dir: &config.dir,
+        disk: config.disk.clone(),
+        publisher: publisher.clone(),
+        failure: failure.clone(),
+        peers: peers.clone(),
+    })
+    .await?;
+    let options = Options {
+        session_timeout: config.timing.session,
+        settings: config.settings.clone(),
+        now_ms: crate::clock::now_ms,
+        fresh_id: Arc::new(|| Uuid(*uuid::Uuid::new_v4().as_bytes())),
+    };
+    let (driver, driving) = Driver::new(Arc::new(member.clone()), options);
+    let local = Some((driver.clone(), member.leadership()));
+    let remote = Arc::new(peers.clone());
+    let controller = Controller::new(
+        config.broker,
+        config.cluster_id.to_string(),
+        metadata.clone(),
+        local,
+        remote,
+    );
+    let service = Service {
+        cluster_id: config.cluster_id,
+        member: member.clone(),
+        driver,
+        metadata: metadata.clone(),
+    };
+    let observer = Observer {
+        broker: config.broker,
+        member: member.clone(),
+        peers,
+        publisher,
+        metadata: metadata.clone(),
+        controller: controller.clone(),
+        failure: failure.clone(),
+    };
+    let stop = CancellationToken::new();
+    let tasks = vec![
+        tokio::spawn(serve(listener, tls.clone(), service, stop.clone())),
+        until(&stop, driving),
+        until(&stop, observer.run()),
+        until(&stop, tls.clone().follow(config.tls.clone())),
+    ];
+    // The listener is open by now, so that the first votes find it.
+    if !config.bootstrapped && config.voters.contains_key(&id) {
+        member.found(config.voters.clone()).await?;
+    }
+    Ok(Running {
+        metadata,
+        controller,
+        member,
+        tls,
+        config,
+        address,
+        failure,
+        stop,
+        tasks,
+    })
+}
+
+/// Peers by configuration; the first voters are peers too.
+fn known_peers(config: &Config) -> BTreeMap<BrokerId, String> {
+    let voters = config
+        .voters
+        .iter()
+        .map(|(id, node)| (id.broker, node.address.clone()));
+    voters
+        .chain(config.peers.clone())
+        .filter(|(broker, _)| *broker != config.broker)
+        .collect()
+}
+
+fn until(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = stop.cancelled() => {}
+        }
+    })
+}
+
+async fn serve(listener: TcpListener, tls: Tls, service: Service, stop: CancellationToken) {
+    let coordination = CoordinationServer::new(service)
+        .max_decoding_message_size(peers::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(peers::MESSAGE_BYTES_MAX);
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .serve_with_incoming_shutdown(
+            coordination,
+            listener::incoming(listener, tls),
+            stop.clone().cancelled_owned(),
+        );
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "the control listener failed");
+        },
+        () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => {}
+    }
+}
+
+impl Running {
+    /// The newest image.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        self.metadata.clone()
+    }
+
+    /// The way to the controller.
+    #[must_use]
+    pub fn controller(&self) -> Controller {
+        self.controller.clone()
+    }
+
+    /// Mutual TLS between brokers, kept up to date with its files; for the replication listener and its clients too.
+    #[must_use]
+    pub fn tls(&self) -> Tls {
+        self.tls.clone()
+    }
+
+    /// Where the control listener is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who leads the quorum.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.member.leadership()
+    }
+
+    /// Registers this broker and keeps its session alive.
+    #[must_use]
+    pub fn join(&self, registration: Registration) -> Lifecycle {
+        Lifecycle::start(
+            registration,
+            self.config.timing,
+            self.controller.clone(),
+            self.metadata.clone(),
+            self.failure.clone(),
+        )
+    }
+
+    /// Waits until something happens that this broker must stop for, and says what.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(message) => message.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Leaves the quorum's work to the others and closes the listener. What was acknowledged stays on disk.
+    pub async fn stop(self) {
+        self.member.stop().await;
+        self.stop.cancel();
+        for task in self.tasks {
+            if timeout(STOP_TIMEOUT, task).await.is_err() {
+                tracing::warn!("a task of the coordination service did not end in time");
+            }
+        }
+    }
+}

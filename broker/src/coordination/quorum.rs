@@ -48,6 +48,9 @@ pub trait Quorum: Send + Sync + 'static {
     /// What this member has applied.
     fn applied(&self) -> Indexed;
 
+    /// The brokers that vote.
+    fn voters(&self) -> Vec<BrokerId>;
+
     /// Whether a majority has followed this leader just now. A leader that is cut off must not go on saying who is alive.
     fn has_majority(&self) -> bool;
 }
@@ -176,5 +179,9 @@ impl Quorum for Solo {
 
     fn has_majority(&self) -> bool {
         self.leadership.borrow().leading
+    }
+
+    fn voters(&self) -> Vec<BrokerId> {
+        vec![self.broker]
     }
 }

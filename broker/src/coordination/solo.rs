@@ -7,7 +7,7 @@ use flotilla_protocol::BrokerId;
 use futures::future::BoxFuture;
 
 use super::client::{Controller, Remote};
-use super::driver::{Decide, Driver, Options};
+use super::driver::{Driver, Options};
 use super::latest::{Indexed, Metadata, Publisher};
 use super::quorum::{Quorum as _, Solo};
 use crate::metadata::Image;
@@ -32,18 +32,13 @@ impl Remote for Alone {
 /// The controller over an in-memory quorum of one on `broker`, beginning with `first`. It runs on the current runtime
 /// until all that is returned is dropped.
 #[must_use]
-pub fn solo(
-    broker: BrokerId,
-    first: Image,
-    decide: Decide,
-    options: Options,
-) -> (Metadata, Controller, Arc<Solo>) {
+pub fn solo(broker: BrokerId, first: Image, options: Options) -> (Metadata, Controller, Arc<Solo>) {
     let (publisher, metadata) = Publisher::new(Indexed {
         index: 0,
         image: Arc::new(first.clone()),
     });
     let quorum = Arc::new(Solo::new(broker, first, publisher));
-    let (driver, task) = Driver::new(quorum.clone(), decide, options);
+    let (driver, task) = Driver::new(quorum.clone(), options);
     tokio::spawn(task);
     let local = Some((driver, quorum.leadership()));
     let controller = Controller::new(broker, String::new(), metadata.clone(), local, Arc::new(Alone));

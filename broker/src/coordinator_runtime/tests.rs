@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use crate::group::{
     Assigned, Commit, CommitPartition, Fetch, FetchedPartition, Join, Joined, OffsetCommit, Protocol, Sync,
     Text, WriteError,
 };
-use crate::metadata::decide;
 
 const TOPIC_ID: Uuid = Uuid([5; 16]);
 const ORDERS_ID: Uuid = Uuid([6; 16]);
@@ -59,28 +59,14 @@ fn image(records: &[proto::Record]) -> Image {
 }
 
 fn solo(image: Image) -> (Metadata, Controller) {
-    let mut drawn = 0_u8;
-    let decide: coordination::Decide = Box::new(move |image, request| {
-        let mut fresh_id = || {
-            drawn += 1;
-            Uuid([100 + drawn; 16])
-        };
-        let mut context = crate::metadata::Context {
-            now_ms: 0,
-            index: 1,
-            settings: &|_| None,
-            voters: &[],
-            fresh_id: &mut fresh_id,
-        };
-        let decision = decide(image, request, &mut context);
-        (decision.records, decision.response)
-    });
+    let drawn = AtomicU8::new(100);
     let options = coordination::Options {
         session_timeout: Duration::from_secs(3_600),
-        rebalance_interval: None,
+        settings: Arc::new(|_| None),
         now_ms: || 0,
+        fresh_id: Arc::new(move || Uuid([drawn.fetch_add(1, Ordering::Relaxed); 16])),
     };
-    let (metadata, controller, quorum) = coordination::solo(BrokerId(0), image, decide, options);
+    let (metadata, controller, quorum) = coordination::solo(BrokerId(0), image, options);
     quorum.elect();
     (metadata, controller)
 }

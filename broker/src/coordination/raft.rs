@@ -1,0 +1,284 @@
+//! This broker's member of the Raft quorum: how it starts, and the quorum that the controller sees in it. Every broker has
+//! one. Where it is no voter it stays empty and silent, until the leader takes it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flotilla_control::proto::metadata::Entry;
+use flotilla_protocol::BrokerId;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use openraft::error::{InitializeError, RaftError};
+use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use prost::Message as _;
+use tokio::sync::watch;
+
+use super::latest::{Indexed, Publisher};
+use super::network::Network;
+use super::peers::Peers;
+use super::quorum::{Applied, Leadership, LeadershipLost, Quorum};
+use super::raft_log::{self, RaftLog};
+use super::snapshot::Snapshots;
+use super::state_machine::StateMachine;
+use super::storage::LogStore;
+use super::voter::{VoterId, VoterNode};
+use super::wire::{Decided, TypeConfig};
+use crate::log::Disk;
+
+/// A leader says at least this often that it lives. openraft looks at its clock every 1.5 of these.
+const HEARTBEAT_MS: u64 = 100;
+/// A follower waits this long beyond the lease of the leader (of the longer time) before it stands for election: 750 to
+/// 1,000 ms in all, which a busy machine does not reach by accident.
+const ELECTION_MS: (u64, u64) = (250, 500);
+/// A snapshot is taken after so many entries.
+const SNAPSHOT_ENTRIES: u64 = 2_000;
+/// Or when the log has grown to so many bytes.
+const SNAPSHOT_LOG_BYTES: u64 = 16 << 20;
+/// Entries kept behind a snapshot, for followers that are a little behind.
+const KEPT_ENTRIES: u64 = 500;
+/// Sending one part of a snapshot, and installing the whole.
+const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
+/// One part of a snapshot.
+const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
+/// A leader that a majority has not answered for so long no longer speaks for the quorum.
+const MAJORITY_SILENT: Duration = Duration::from_millis(2 * ELECTION_MS.1);
+
+/// Why a member of the quorum cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its log or snapshot cannot be used.
+    #[error(transparent)]
+    Storage(#[from] raft_log::Error),
+    /// Raft does not start on what is stored.
+    #[error("the metadata quorum does not start: {0}")]
+    Raft(String),
+}
+
+/// What a member is started with.
+pub struct Options<'a> {
+    /// Who it is.
+    pub id: VoterId,
+    /// Where its log and snapshots are.
+    pub dir: &'a Path,
+    /// What holds that directory.
+    pub disk: Arc<dyn Disk>,
+    /// Where its images go.
+    pub publisher: Publisher,
+    /// What the broker must stop for.
+    pub failure: watch::Sender<Option<String>>,
+    /// The other brokers.
+    pub peers: Peers,
+}
+
+/// A member of the quorum. Clones are the same member.
+#[derive(Clone)]
+pub struct Member {
+    id: VoterId,
+    raft: Raft<TypeConfig>,
+    log: Arc<RaftLog>,
+    state_machine: StateMachine,
+    leadership: watch::Receiver<Leadership>,
+}
+
+type Metrics = RaftMetrics<VoterId, VoterNode>;
+
+impl Member {
+    /// Opens what is stored and starts.
+    ///
+    /// # Errors
+    /// When what is stored cannot be used.
+    pub async fn start(options: Options<'_>) -> Result<Self, Error> {
+        let Options {
+            id,
+            dir,
+            disk,
+            publisher,
+            failure,
+            peers,
+        } = options;
+        let log = Arc::new(RaftLog::open(disk.clone(), dir)?);
+        let state_machine = StateMachine::open(Snapshots::new(disk, dir), publisher, failure.clone())?;
+        let config = openraft::Config {
+            cluster_name: peers.cluster_id().to_string(),
+            heartbeat_interval: HEARTBEAT_MS,
+            election_timeout_min: ELECTION_MS.0,
+            election_timeout_max: ELECTION_MS.1,
+            install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
+            snapshot_max_chunk_size: SNAPSHOT_PART_BYTES,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
+            replication_lag_threshold: SNAPSHOT_ENTRIES + KEPT_ENTRIES,
+            max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+            ..openraft::Config::default()
+        };
+        let config = Arc::new(
+            config
+                .validate()
+                .map_err(|error| Error::Raft(error.to_string()))?,
+        );
+        let (store, network) = (LogStore::new(log.clone()), Network::new(peers));
+        let raft = Raft::new(id, config, network, store, state_machine.clone())
+            .await
+            .map_err(|error| Error::Raft(error.to_string()))?;
+        let (leadership_sender, leadership) = watch::channel(leadership_of(&raft.metrics().borrow()));
+        let member = Self {
+            id,
+            raft,
+            log,
+            state_machine,
+            leadership,
+        };
+        tokio::spawn(member.clone().follow(leadership_sender, failure));
+        Ok(member)
+    }
+
+    /// Founds the quorum with its first voters, unless this member already knows one. All first voters may do so: they
+    /// write the same first entry.
+    ///
+    /// # Errors
+    /// When Raft refuses, or has stopped.
+    pub async fn found(&self, voters: BTreeMap<VoterId, VoterNode>) -> Result<(), Error> {
+        if !self.log.is_new() {
+            return Ok(());
+        }
+        match self.raft.initialize(voters).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(Error::Raft(error.to_string())),
+        }
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> VoterId {
+        self.id
+    }
+
+    /// Raft itself.
+    pub fn raft(&self) -> &Raft<TypeConfig> {
+        &self.raft
+    }
+
+    /// What it has applied.
+    pub fn state_machine(&self) -> &StateMachine {
+        &self.state_machine
+    }
+
+    /// Raft's own figures, as they are now.
+    pub fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow().clone()
+    }
+
+    /// Whether it takes part in the quorum, as a voter or on its way to become one.
+    pub fn takes_part(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics
+            .membership_config
+            .membership()
+            .get_node(&self.id)
+            .is_some()
+    }
+
+    /// The voters, as this member knows them.
+    pub fn voters(&self) -> BTreeSet<VoterId> {
+        self.raft
+            .metrics()
+            .borrow()
+            .membership_config
+            .membership()
+            .voter_ids()
+            .collect()
+    }
+
+    /// Stops taking part. What is synced stays.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "the metadata quorum's task did not stop in order");
+        }
+    }
+
+    /// Turns Raft's figures into leadership, takes snapshots of a log of many bytes, and reports when Raft has failed.
+    async fn follow(self, leadership: watch::Sender<Leadership>, failure: watch::Sender<Option<String>>) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let now = metrics.borrow_and_update().clone();
+            if let Err(fatal) = &now.running_state {
+                let stopped = matches!(fatal, openraft::error::Fatal::Stopped);
+                if !stopped {
+                    failure.send_if_modified(|failure| {
+                        failure.get_or_insert_with(|| {
+                            format!("this broker's part in the metadata quorum failed: {fatal}")
+                        });
+                        true
+                    });
+                }
+                return;
+            }
+            leadership.send_if_modified(|known| {
+                let current = leadership_of(&now);
+                let changed = *known != current;
+                *known = current;
+                changed
+            });
+            let (applied, snapshot) = (now.last_applied, now.snapshot);
+            if self.log.size_bytes() > SNAPSHOT_LOG_BYTES
+                && applied.map(|id| id.index) > snapshot.map(|id| id.index + KEPT_ENTRIES)
+                && self.raft.trigger().snapshot().await.is_err()
+            {
+                return;
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn leadership_of(metrics: &Metrics) -> Leadership {
+    let leading = metrics.state == ServerState::Leader && metrics.current_leader == Some(metrics.id);
+    Leadership {
+        term: metrics.current_term,
+        leader: metrics.current_leader.map(|leader| leader.broker),
+        leading,
+    }
+}
+
+impl Quorum for Member {
+    fn propose(&self, entry: Entry) -> BoxFuture<'static, Result<Applied, LeadershipLost>> {
+        let decided = Decided(Bytes::from(entry.encode_to_vec()));
+        // Handing it over takes no waiting, and is done here and now, so that the order of proposals is that of the calls.
+        let handed_over = self.raft.client_write_ff(decided).now_or_never();
+        Box::pin(async move {
+            let written = handed_over.ok_or(LeadershipLost)?.map_err(|_| LeadershipLost)?;
+            let written = written
+                .await
+                .map_err(|_| LeadershipLost)?
+                .map_err(|_| LeadershipLost)?;
+            Ok(Applied {
+                index: written.log_id.index,
+                skipped: written.data.skipped,
+            })
+        })
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    fn applied(&self) -> Indexed {
+        self.state_machine.applied()
+    }
+
+    fn voters(&self) -> Vec<BrokerId> {
+        Self::voters(self).into_iter().map(|voter| voter.broker).collect()
+    }
+
+    fn has_majority(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+        let silent = metrics.millis_since_quorum_ack.unwrap_or_default();
+        alone || Duration::from_millis(silent) < MAJORITY_SILENT
+    }
+}

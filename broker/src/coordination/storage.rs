@@ -1,0 +1,107 @@
+//! Raft's storage, as openraft asks for it, over our log.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{AnyError, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
+
+use super::raft_log::{REPLICATION_BYTES_MAX, RaftLog};
+use super::voter::VoterId;
+use super::wire::{Entry, TypeConfig};
+
+/// Raft's log and vote. Clones share the log.
+#[derive(Clone, Debug)]
+pub struct LogStore {
+    log: Arc<RaftLog>,
+}
+
+impl LogStore {
+    /// Over a log that is open.
+    pub fn new(log: Arc<RaftLog>) -> Self {
+        Self { log }
+    }
+
+    /// Runs what waits for the disk where waiting does no harm.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&RaftLog) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || work(&log))
+            .await
+            .map_err(io::Error::other)?
+    }
+}
+
+type Result<T> = std::result::Result<T, StorageError<VoterId>>;
+
+fn reading(error: io::Error) -> StorageError<VoterId> {
+    StorageIOError::read_logs(AnyError::new(&error)).into()
+}
+
+fn writing(error: io::Error) -> StorageError<VoterId> {
+    StorageIOError::write_logs(AnyError::new(&error)).into()
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<Entry>> {
+        self.log.read(range, usize::MAX).map_err(reading)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>> {
+        self.log.read(start..end, REPLICATION_BYTES_MAX).map_err(reading)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>> {
+        let (last_purged_log_id, last_log_id) = self.log.ends();
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<VoterId>) -> Result<()> {
+        let vote = *vote;
+        let saved = self.blocking(move |log| log.save_vote(vote)).await;
+        saved.map_err(|error| StorageIOError::write_vote(AnyError::new(&error)).into())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<VoterId>>> {
+        Ok(self.log.vote())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let synced = self.blocking(move |log| log.append(entries)?.sync()).await;
+        callback.log_io_completed(synced);
+        Ok(())
+    }
+
+    async fn truncate(&mut self, id: LogId<VoterId>) -> Result<()> {
+        self.blocking(move |log| log.truncate(id.index))
+            .await
+            .map_err(writing)
+    }
+
+    async fn purge(&mut self, id: LogId<VoterId>) -> Result<()> {
+        self.blocking(move |log| log.purge(id)).await.map_err(writing)
+    }
+}
