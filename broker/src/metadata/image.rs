@@ -14,6 +14,9 @@ use super::{
 /// Whom a quota binds: `user`, `client-id` or `ip` to a name, `None` for the default (KIP-546).
 pub type QuotaKey = BTreeMap<String, Option<String>>;
 
+/// The rules of one resource type and pattern type, by the name in the pattern, then by id.
+pub(super) type AclsByName = OrdMap<String, OrdMap<Uuid, Arc<Acl>>>;
+
 /// All metadata at one point of the quorum's log. A clone shares everything with its original.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
@@ -28,7 +31,7 @@ pub struct Image {
     pub(super) scram: OrdMap<String, OrdMap<ScramMechanism, Arc<ScramCredential>>>,
     pub(super) users: OrdMap<String, Arc<User>>,
     pub(super) acls: OrdMap<Uuid, Arc<Acl>>,
-    pub(super) acls_by_pattern: OrdMap<(i32, i32), OrdMap<String, OrdMap<Uuid, Arc<Acl>>>>,
+    pub(super) acls_by_pattern: OrdMap<(i32, i32), AclsByName>,
     pub(super) quotas: OrdMap<QuotaKey, Arc<BTreeMap<String, f64>>>,
     pub(super) next_producer_id: i64,
 }

@@ -12,6 +12,7 @@ mod fold;
 mod image;
 mod plan;
 mod topic;
+mod tree;
 
 pub use broker::Broker;
 pub use decide::{
@@ -26,6 +27,7 @@ pub use fold::UnknownRecord;
 pub use image::{Image, QuotaKey};
 pub use plan::{Batch, Blocked, Outage, Plan, outage, plan_restart};
 pub use topic::{Partition, Topic};
+pub use tree::{Node, tree};
 
 /// The records, and the parts of them that the image keeps as they are.
 pub use flotilla_control::proto::metadata::{
