@@ -7,5 +7,8 @@ mod failover;
 mod fleet;
 mod kafka;
 mod manifests;
+mod raw;
 mod records;
+mod security;
 mod startup;
+mod wire;
