@@ -10,5 +10,6 @@ pub mod log;
 pub mod metadata;
 pub mod net;
 pub mod partition;
+pub mod replica;
 pub mod request;
 pub mod telemetry;

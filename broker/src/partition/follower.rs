@@ -56,6 +56,8 @@ pub enum Answer {
     },
     /// The leader is another, is not ready, or knows another epoch: metadata is on its way to one of the two.
     NotNow,
+    /// The leader cannot, and nothing that is on its way will change that.
+    Refused,
 }
 
 /// What is to be done after an answer, in order.
@@ -176,7 +178,8 @@ impl Follower {
             }
             Answer::Diverging { epoch, end } => {
                 let to = truncation(epoch, end, local.log_end, epoch_end(epoch));
-                if to >= local.log_end {
+                // A leader that was deposed before it appended anything has an epoch, but no record, to drop.
+                if to >= local.log_end && epoch >= local.last_epoch {
                     // Nothing to drop although the leader sees a fork: asking again at once would spin.
                     self.rest(now_ms);
                     return Vec::new();
@@ -196,6 +199,10 @@ impl Follower {
                     self.rest(now_ms);
                     Vec::new()
                 }
+            }
+            Answer::Refused => {
+                self.rest(now_ms);
+                Vec::new()
             }
             Answer::NotNow => {
                 self.not_before_ms = now_ms + Self::METADATA_BACKOFF_MS;
@@ -338,6 +345,22 @@ mod tests {
         assert_eq!(answered(&mut follower, &local(), diverging, Some(shared)), []);
         assert_eq!(follower.ask(&local(), Follower::BACKOFF_MS - 1), None);
         assert!(follower.ask(&local(), Follower::BACKOFF_MS).is_some());
+    }
+
+    #[test]
+    fn epoch_without_records_is_dropped_at_the_end_of_the_log() {
+        let diverging = Answer::Diverging {
+            epoch: LeaderEpoch(2),
+            end: Offset(100),
+        };
+        let shared = EpochEnd {
+            epoch: LeaderEpoch(2),
+            end: Offset(100),
+        };
+        assert_eq!(
+            answered(&mut follower(), &local(), diverging, Some(shared)),
+            [Effect::Truncate(Offset(100))]
+        );
     }
 
     #[test]

@@ -1,0 +1,340 @@
+//! Appending: as the leader, from producers and coordinators, and as a follower, from the leader.
+
+use super::admission::{self, Admitted};
+use super::error::{AppendError, Unavailable};
+use super::hosted::{Hosted, Role, State, Wait};
+use super::volume::Health;
+use crate::log;
+use crate::partition::follower::{Answer, Ask, Effect, EpochEnd, Local};
+use crate::partition::leader::Outcome;
+use crate::partition::producer_state::Verdict;
+use bytes::Bytes;
+use flotilla_protocol::records::BatchHeader;
+use flotilla_protocol::{BrokerId, LeaderEpoch, Offset};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When a producer wants to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// Never (`acks=0`) or once the leader has the records (`acks=1`), synced or not.
+    Leader,
+    /// Once all in-sync replicas have them as durably as `flush.policy` says.
+    All,
+}
+
+/// Who appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client: nothing is believed.
+    Client,
+    /// A coordinator of this broker, for an internal topic. It loaded its state in this leader epoch, and must not write
+    /// under another.
+    Coordinator {
+        /// That epoch.
+        leader_epoch: LeaderEpoch,
+    },
+}
+
+/// Where records went.
+#[derive(Debug)]
+pub struct Appended {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The offset of the last record.
+    pub last_offset: Offset,
+    /// The broker's time on the records, where the topic says LogAppendTime; milliseconds.
+    pub log_append_time_ms: Option<i64>,
+    /// Where the log starts.
+    pub log_start_offset: Offset,
+    /// The epoch that the records were appended in.
+    pub leader_epoch: LeaderEpoch,
+    /// Whether the very same batch was appended before, and nothing now (KIP-98).
+    pub is_duplicate: bool,
+    /// What to wait for with [`Acks::All`].
+    pub commit: Option<Commit>,
+}
+
+/// The commit of what was appended.
+pub struct Commit(Wait);
+
+impl Commit {
+    /// Waits until all in-sync replicas have the records.
+    ///
+    /// # Errors
+    /// Leadership was lost, the in-sync set became too small, or time is up: the records may survive all the same.
+    pub async fn wait(mut self, limit: Duration) -> Result<(), AppendError> {
+        match tokio::time::timeout(limit, self.0.outcome()).await {
+            Ok(Outcome::Done) => Ok(()),
+            Ok(Outcome::NotEnoughReplicasAfterAppend) => Err(AppendError::NotEnoughReplicasAfterAppend),
+            Ok(Outcome::NotLeader) => Err(Unavailable::NotLeader.into()),
+            Err(_) => Err(AppendError::Timeout),
+        }
+    }
+}
+
+impl std::fmt::Debug for Commit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Commit")
+    }
+}
+
+/// What a follower's fetch of one partition brought.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What the leader said.
+    pub said: Said,
+    /// The batches that it sent.
+    pub records: Bytes,
+}
+
+/// What the leader said, as far as it is not in the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Here are records, perhaps none.
+    Records {
+        /// The leader's high watermark.
+        high_watermark: Offset,
+        /// The leader's log start.
+        log_start: Offset,
+    },
+    /// Something else.
+    Other(Answer),
+}
+
+impl Hosted {
+    /// Appends what a client or a coordinator sent.
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    pub(super) fn append(
+        self: &Arc<Self>,
+        records: &Bytes,
+        acks: Acks,
+        origin: Origin,
+    ) -> Result<Appended, AppendError> {
+        let now_ms = self.shared.now_ms();
+        let config = self.config();
+        let admitted = match origin {
+            Origin::Client => admission::admit(records, &config, now_ms)?,
+            Origin::Coordinator { .. } => admission::admit_own(records, &config)?,
+        };
+        let mut state = self.lock()?;
+        let leader_epoch = self.may_append(&state, acks, origin)?;
+        let Admitted { bytes, header } = admitted;
+        let (base_offset, last_offset, log_append_time_ms, is_duplicate) =
+            match state.log.producers().check(&header)? {
+                Verdict::Accept => {
+                    let appended = state
+                        .log
+                        .append_leader(bytes, leader_epoch, now_ms)
+                        .map_err(|error| self.append_failed(error))?;
+                    let metrics = &self.shared.metrics;
+                    metrics
+                        .messages_in
+                        .add(u64::from(header.records_count.unsigned_abs()));
+                    metrics.bytes_in.add(appended.size_bytes as u64);
+                    self.appended(&mut state, i64::from(header.records_count));
+                    let log_append_time_ms = appended.log_append_time_ms;
+                    (
+                        appended.first_offset,
+                        appended.last_offset,
+                        log_append_time_ms,
+                        false,
+                    )
+                }
+                Verdict::Duplicate(batch) => (batch.first_offset, batch.last_offset, None, true),
+            };
+        let log_start_offset = state.log.log_start();
+        let commit = match acks {
+            Acks::Leader => None,
+            Acks::All => self.wait_committed(&mut state, last_offset.plus(1)).map(Commit),
+        };
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            log_append_time_ms,
+            log_start_offset,
+            leader_epoch,
+            is_duplicate,
+            commit,
+        })
+    }
+
+    fn may_append(&self, state: &State, acks: Acks, origin: Origin) -> Result<LeaderEpoch, AppendError> {
+        let Role::Leader(leader) = &state.role else {
+            return Err(Unavailable::NotLeader.into());
+        };
+        if let Origin::Coordinator { leader_epoch } = origin
+            && leader_epoch != leader.epoch()
+        {
+            return Err(Unavailable::NotLeader.into());
+        }
+        if acks == Acks::All {
+            leader.may_append_for_all()?;
+        }
+        match self.volume().health() {
+            Health::Online => Ok(leader.epoch()),
+            Health::Full => Err(AppendError::Full),
+            Health::Offline => Err(Unavailable::Offline.into()),
+        }
+    }
+
+    fn append_failed(&self, error: log::Error) -> AppendError {
+        self.disk_failed(&error);
+        match error {
+            log::Error::Batch(error) => AppendError::Batch(error),
+            log::Error::TooLarge {
+                size_bytes,
+                segment_bytes,
+            } => AppendError::LargerThanSegment {
+                size_bytes: size_bytes as usize,
+                size_bytes_max: segment_bytes as usize,
+            },
+            error => match error.severity() {
+                log::Severity::VolumeFull => AppendError::Full,
+                log::Severity::VolumeFailed | log::Severity::Log => AppendError::Disk(error.to_string()),
+            },
+        }
+    }
+
+    /// Waits until all below `offset` is committed in `leader_epoch`.
+    ///
+    /// # Errors
+    /// As [`Commit::wait`].
+    pub(super) fn commit_of(
+        self: &Arc<Self>,
+        leader_epoch: LeaderEpoch,
+        offset: Offset,
+    ) -> Result<Commit, AppendError> {
+        let mut state = self.lock()?;
+        match &state.role {
+            Role::Leader(leader) if leader.epoch() == leader_epoch => {}
+            _ => return Err(Unavailable::NotLeader.into()),
+        }
+        let wait = self.wait_committed(&mut state, offset);
+        wait.map(Commit).ok_or_else(|| Unavailable::NotLeader.into())
+    }
+
+    /// What to ask `leader` for next, if this broker follows it and does not rest. Otherwise when to look again, if that
+    /// is known: milliseconds.
+    pub(super) fn ask(&self, leader: BrokerId) -> Result<(Ask, Offset), Option<i64>> {
+        let now_ms = self.shared.now_ms();
+        let state = self.lock().map_err(|_| None)?;
+        let Role::Follower(follower) = &state.role else {
+            return Err(None);
+        };
+        if follower.leader() != leader {
+            return Err(None);
+        }
+        if self.volume().health() != Health::Online {
+            return Err(Some(now_ms + crate::partition::follower::Follower::BACKOFF_MS));
+        }
+        follower
+            .ask(&local(&state), now_ms)
+            .map(|ask| (ask, state.high_watermark))
+            .ok_or(Some(follower.not_before_ms()))
+    }
+
+    /// Takes what the leader answered to `ask`. Whether records were appended, which the next fetch must not confirm
+    /// before they are synced.
+    pub(super) fn fetched(self: &Arc<Self>, ask: &Ask, fetched: &Fetched) -> bool {
+        let now_ms = self.shared.now_ms();
+        let Ok(mut state) = self.lock() else { return false };
+        let before = local(&state);
+        let answer = match fetched.said {
+            Said::Other(answer) => answer,
+            Said::Records {
+                high_watermark,
+                log_start,
+            } => Answer::Records {
+                end: last_end(&fetched.records),
+                high_watermark,
+                log_start,
+            },
+        };
+        let State { role, log, .. } = &mut *state;
+        let Role::Follower(follower) = role else {
+            return false;
+        };
+        let end_of = |epoch| {
+            let (epoch, end) = log.epochs().end_offset_for(epoch, before.log_end)?;
+            Some(EpochEnd { epoch, end })
+        };
+        let effects = follower.answered(ask, answer, &before, end_of, now_ms);
+        for effect in effects {
+            if let Err(error) = self.follow_effect(&mut state, effect, &fetched.records, now_ms) {
+                self.disk_failed(&error);
+                if let Role::Follower(follower) = &mut state.role {
+                    follower.rest(now_ms);
+                }
+                break;
+            }
+        }
+        state.log.log_end() > before.log_end
+    }
+
+    fn follow_effect(
+        self: &Arc<Self>,
+        state: &mut State,
+        effect: Effect,
+        records: &Bytes,
+        now_ms: i64,
+    ) -> Result<(), log::Error> {
+        let place = (self.topic(), self.key().partition.0);
+        match effect {
+            Effect::Append => {
+                let before = (state.log.log_end(), state.log.size_bytes());
+                let result = state.log.append_follower(records, now_ms);
+                // What comes before a bad batch is appended all the same.
+                let messages = state.log.log_end().0 - before.0.0;
+                if messages > 0 {
+                    let bytes = state.log.size_bytes().saturating_sub(before.1);
+                    self.shared.metrics.replication_bytes_in.add(bytes);
+                    self.appended(state, messages);
+                }
+                result?;
+            }
+            Effect::Truncate(to) => {
+                tracing::info!(topic = %place.0, partition = place.1, offset = to.0, "truncating to the leader's log");
+                state.log.truncate_to(to)?;
+                state.high_watermark = state.high_watermark.min(to);
+                state.wake_all();
+            }
+            Effect::StartOver(at) => {
+                tracing::info!(topic = %place.0, partition = place.1, offset = at.0, "starting over from the leader's log");
+                state.log.start_over_at(at)?;
+                state.high_watermark = at;
+                state.wake_all();
+            }
+            Effect::HighWatermark(offset) => {
+                state.high_watermark = offset.min(state.log.log_end()).max(state.high_watermark);
+            }
+            Effect::LogStart(offset) => {
+                // Nothing goes that is not known here as committed.
+                let offset = offset.min(state.high_watermark);
+                if offset > state.log.log_start() {
+                    state.log.advance_start(offset)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn local(state: &State) -> Local {
+    Local {
+        log_start: state.log.log_start(),
+        log_end: state.log.log_end(),
+        last_epoch: state.log.epochs().latest().unwrap_or(LeaderEpoch::UNKNOWN),
+        high_watermark: state.high_watermark,
+    }
+}
+
+/// The offset after the last whole batch. What is broken is found when it is appended.
+fn last_end(records: &Bytes) -> Option<Offset> {
+    flotilla_protocol::records::parse_batches(records)
+        .map_while(Result::ok)
+        .last()
+        .map(|(_, header, _): (usize, BatchHeader, &[u8])| header.next_offset())
+}

@@ -1,0 +1,332 @@
+//! The loops that follow leaders: fetch, append, sync once per volume, fetch on.
+
+use super::PartitionKey;
+use super::append::{Fetched, Said};
+use super::hosted::Hosted;
+use super::link::{Dial, Link, LinkError};
+use super::replicas::Replicas;
+use super::volume::Volume;
+use crate::coordination::Metadata;
+use crate::partition::follower::{Answer, Ask};
+use flotilla_control::settings::BrokerSettings;
+use flotilla_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
+use flotilla_protocol::messages::fetch_response::PartitionData;
+use flotilla_protocol::messages::{FetchRequest, FetchResponse};
+use flotilla_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// How long a fetch may go on after the partitions to fetch have changed. A leader that has something to say does so by
+/// then; one that holds the fetch back would hold the new partitions back too.
+const GRACE: Duration = Duration::from_millis(20);
+/// The first rest after a leader could not be reached; it doubles up to `replica.fetch.backoff.ms`.
+const REST_FIRST: Duration = Duration::from_millis(20);
+
+type Partitions = BTreeMap<PartitionKey, Arc<Hosted>>;
+
+/// The loops of a broker: `num.replica.fetchers` for each leader that it follows.
+#[derive(Default)]
+pub(super) struct Fetchers {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<(BrokerId, u32), Arc<Lane>>,
+    placed: HashMap<PartitionKey, (BrokerId, u32)>,
+    start: Option<Start>,
+}
+
+/// Starts a loop once the broker runs.
+type Start = Box<dyn Fn(BrokerId, Arc<Lane>) + Send>;
+
+/// What one loop follows.
+#[derive(Default)]
+pub(super) struct Lane {
+    partitions: Mutex<Partitions>,
+    changed: Notify,
+}
+
+impl Fetchers {
+    /// Has `hosted` fetched from `leader` from now on, or has the loop look at it anew.
+    pub(super) fn assign(&self, leader: BrokerId, hosted: &Arc<Hosted>, settings: &BrokerSettings) {
+        let key = hosted.key();
+        let lanes = u32::try_from(settings.num_replica_fetchers).unwrap_or(1).max(1);
+        let place = (leader, lane_of(key, lanes));
+        let mut state = self.state.lock();
+        if let Some(before) = state.placed.insert(key, place)
+            && before != place
+            && let Some(lane) = state.lanes.get(&before)
+        {
+            lane.partitions.lock().remove(&key);
+        }
+        let lane = match state.lanes.get(&place) {
+            Some(lane) => lane.clone(),
+            None => {
+                let lane = Arc::new(Lane::default());
+                state.lanes.insert(place, lane.clone());
+                if let Some(start) = &state.start {
+                    start(leader, lane.clone());
+                }
+                lane
+            }
+        };
+        lane.partitions.lock().insert(key, hosted.clone());
+        lane.changed.notify_one();
+    }
+
+    /// Fetches the partition from nobody.
+    pub(super) fn unassign(&self, key: PartitionKey) {
+        let mut state = self.state.lock();
+        if let Some(place) = state.placed.remove(&key)
+            && let Some(lane) = state.lanes.get(&place)
+        {
+            lane.partitions.lock().remove(&key);
+        }
+    }
+
+    /// Brokers registered anew or went: loops that follow them try at once.
+    pub(super) fn brokers_moved(&self, moved: &[BrokerId]) {
+        for ((leader, _), lane) in &self.state.lock().lanes {
+            if moved.contains(leader) {
+                lane.changed.notify_one();
+            }
+        }
+    }
+
+    /// From now on loops run; those that wait begin.
+    pub(super) fn begin(&self, start: impl Fn(BrokerId, Arc<Lane>) + Send + 'static) {
+        let mut state = self.state.lock();
+        for ((leader, _), lane) in &state.lanes {
+            start(*leader, lane.clone());
+        }
+        state.start = Some(Box::new(start));
+    }
+
+    /// No new loops.
+    pub(super) fn end(&self) {
+        self.state.lock().start = None;
+    }
+}
+
+/// Spreads partitions over the loops of a leader, always in the same way.
+fn lane_of(key: PartitionKey, lanes: u32) -> u32 {
+    let topic = key.topic_id.0.iter().fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(*byte))
+    });
+    topic.wrapping_add(key.partition.0.unsigned_abs()) % lanes
+}
+
+struct Asked {
+    hosted: Arc<Hosted>,
+    ask: Ask,
+}
+
+/// Follows one leader until it is aborted.
+pub(super) async fn run(
+    replicas: Arc<Replicas>,
+    metadata: Metadata,
+    dial: Arc<dyn Dial>,
+    leader: BrokerId,
+    lane: Arc<Lane>,
+) {
+    let mut link: Option<Box<dyn Link>> = None;
+    let mut rest = REST_FIRST;
+    loop {
+        let (asked, wake_ms) = collect(&lane, leader);
+        let Some(epoch) = replicas.epoch(&metadata).filter(|_| !asked.is_empty()) else {
+            pause(&replicas, &lane, wake_ms).await;
+            continue;
+        };
+        let request = request(&replicas, &asked, epoch.0);
+        match fetch(&replicas, &metadata, &*dial, leader, &lane, &mut link, request).await {
+            Ok(Some(response)) => {
+                rest = REST_FIRST;
+                take(asked, response).await;
+            }
+            // The partitions to fetch have changed.
+            Ok(None) => link = None,
+            Err(error) => {
+                link = None;
+                let rest_max = u64::try_from(replicas.settings().replica_fetch_backoff_ms).unwrap_or(1000);
+                tracing::debug!(leader = leader.0, "cannot fetch: {error}");
+                let _ = timeout(rest, lane.changed.notified()).await;
+                rest = (rest * 2).min(Duration::from_millis(rest_max));
+            }
+        }
+    }
+}
+
+/// What to ask for now, by topic and partition, and otherwise when to look again.
+fn collect(lane: &Lane, leader: BrokerId) -> (Vec<(Asked, Offset)>, Option<i64>) {
+    let hosted: Vec<_> = lane.partitions.lock().values().cloned().collect();
+    let mut asked = Vec::with_capacity(hosted.len());
+    let mut wake_ms: Option<i64> = None;
+    for hosted in hosted {
+        match hosted.ask(leader) {
+            Ok((ask, high_watermark)) => asked.push((Asked { hosted, ask }, high_watermark)),
+            Err(Some(ms)) => wake_ms = Some(wake_ms.map_or(ms, |wake_ms| wake_ms.min(ms))),
+            Err(None) => {}
+        }
+    }
+    (asked, wake_ms)
+}
+
+async fn pause(replicas: &Replicas, lane: &Lane, wake_ms: Option<i64>) {
+    match wake_ms {
+        Some(wake_ms) => {
+            let rest_ms = u64::try_from(wake_ms - replicas.inner.shared.now_ms()).unwrap_or(0);
+            let _ = timeout(Duration::from_millis(rest_ms), lane.changed.notified()).await;
+        }
+        None => lane.changed.notified().await,
+    }
+}
+
+fn request(replicas: &Replicas, asked: &[(Asked, Offset)], epoch: i64) -> FetchRequest {
+    let settings = replicas.settings();
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for (Asked { hosted, ask }, high_watermark) in asked {
+        let key = hosted.key();
+        let partition = FetchPartition {
+            partition: key.partition.0,
+            current_leader_epoch: ask.leader_epoch.0,
+            fetch_offset: ask.fetch_offset.0,
+            last_fetched_epoch: ask.last_fetched_epoch.0,
+            log_start_offset: ask.log_start.0,
+            partition_max_bytes: settings.replica_fetch_max_bytes,
+            high_watermark: high_watermark.0,
+            ..FetchPartition::default()
+        };
+        match topics.last_mut().filter(|topic| topic.topic_id == key.topic_id) {
+            Some(topic) => topic.partitions.push(partition),
+            None => topics.push(FetchTopic {
+                topic_id: key.topic_id,
+                partitions: vec![partition],
+                ..FetchTopic::default()
+            }),
+        }
+    }
+    FetchRequest {
+        replica_state: ReplicaState {
+            replica_id: replicas.broker().0,
+            replica_epoch: epoch,
+        },
+        max_wait_ms: settings.replica_fetch_wait_max_ms,
+        min_bytes: settings.replica_fetch_min_bytes,
+        max_bytes: settings.replica_fetch_response_max_bytes,
+        topics,
+        ..FetchRequest::default()
+    }
+}
+
+/// None: the partitions to fetch have changed, and the leader held the fetch back.
+async fn fetch(
+    replicas: &Replicas,
+    metadata: &Metadata,
+    dial: &dyn Dial,
+    leader: BrokerId,
+    lane: &Lane,
+    link: &mut Option<Box<dyn Link>>,
+    request: FetchRequest,
+) -> Result<Option<FetchResponse>, LinkError> {
+    let link = match link {
+        Some(link) => link,
+        None => {
+            let image = metadata.image();
+            let broker = image.broker(leader).ok_or(LinkError::NoAddress(leader))?;
+            link.insert(dial.dial(broker).await?)
+        }
+    };
+    let wait_ms = i64::from(request.max_wait_ms) + i64::from(replicas.settings().replica_socket_timeout_ms);
+    let limit = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+    let mut answer = link.fetch(request);
+    tokio::select! {
+        answer = &mut answer => return answer.map(Some),
+        () = sleep_until(limit) => return Err(LinkError::Timeout),
+        () = lane.changed.notified() => {}
+    }
+    match timeout(GRACE, &mut answer).await {
+        Ok(answer) => answer.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Appends what came, and waits until it is on disk: the next fetch says that it is.
+async fn take(asked: Vec<(Asked, Offset)>, response: FetchResponse) {
+    let refused = ErrorCode::from(response.error_code);
+    let mut answers: HashMap<PartitionKey, PartitionData> = HashMap::new();
+    for topic in response.responses {
+        for data in topic.partitions {
+            let key = PartitionKey {
+                topic_id: topic.topic_id,
+                partition: PartitionIndex(data.partition_index),
+            };
+            answers.insert(key, data);
+        }
+    }
+    let mut dirty: Vec<Arc<Volume>> = Vec::new();
+    for (Asked { hosted, ask }, _) in asked {
+        let fetched = match answers.remove(&hosted.key()) {
+            Some(data) if refused == ErrorCode::None => fetched(data),
+            // A request that was refused as a whole: under a broker epoch that is over, say.
+            _ if refused != ErrorCode::None => not_now(),
+            _ => continue,
+        };
+        let appended = hosted.fetched(&ask, &fetched);
+        if appended
+            && hosted.waits_for_sync()
+            && !dirty.iter().any(|volume| Arc::ptr_eq(volume, hosted.volume()))
+        {
+            dirty.push(hosted.volume().clone());
+        }
+    }
+    for volume in dirty {
+        // A volume that failed is offline, and nothing is asked for on it any more.
+        if volume.synced().await.is_err() {
+            sleep(REST_FIRST).await;
+        }
+    }
+}
+
+fn not_now() -> Fetched {
+    Fetched {
+        said: Said::Other(Answer::NotNow),
+        records: bytes::Bytes::new(),
+    }
+}
+
+fn fetched(data: PartitionData) -> Fetched {
+    let marks = (Offset(data.high_watermark), Offset(data.log_start_offset));
+    let said = match ErrorCode::from(data.error_code) {
+        ErrorCode::None if data.diverging_epoch.epoch >= 0 => Said::Other(Answer::Diverging {
+            epoch: LeaderEpoch(data.diverging_epoch.epoch),
+            end: Offset(data.diverging_epoch.end_offset),
+        }),
+        ErrorCode::None => Said::Records {
+            high_watermark: marks.0,
+            log_start: marks.1,
+        },
+        ErrorCode::OffsetOutOfRange => Said::Other(Answer::OutOfRange {
+            high_watermark: marks.0,
+            log_start: marks.1,
+        }),
+        ErrorCode::NotLeaderOrFollower
+        | ErrorCode::FencedLeaderEpoch
+        | ErrorCode::UnknownLeaderEpoch
+        | ErrorCode::UnknownTopicId
+        | ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::StaleBrokerEpoch => Said::Other(Answer::NotNow),
+        _ => Said::Other(Answer::Refused),
+    };
+    Fetched {
+        said,
+        records: data
+            .records
+            .map(flotilla_protocol::Records::into_bytes)
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,155 @@
+//! A follower's connection to a leader: Kafka's Fetch over mutual TLS, or whatever a simulation puts in its place.
+
+use crate::metadata::Broker;
+use bytes::{Buf, BytesMut};
+use flotilla_control::tls::{self, Credentials};
+use flotilla_protocol::messages::{FetchRequest, FetchResponse};
+use flotilla_protocol::{ApiKey, BrokerId, Message, Str, Uuid, frame};
+use futures::future::BoxFuture;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// The version that brokers speak to one another.
+pub(super) const FETCH_VERSION: i16 = 18;
+/// What a response may have beyond the bytes of records that were asked for: at most a batch for each partition that is
+/// larger than what was asked for, and the fields around them.
+const RESPONSE_BYTES_SURPLUS: usize = 128 * 1024 * 1024;
+/// How long a connection may take to be made.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why a leader could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The metadata has no address for it.
+    #[error("broker {0} has no address for replication")]
+    NoAddress(BrokerId),
+    /// The connection.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Not in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// What came is not what was asked for.
+    #[error("the answer cannot be read: {0}")]
+    Answer(String),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+}
+
+/// A connection to one leader. One fetch at a time.
+pub trait Link: Send {
+    /// Fetches. A link that failed, or whose fetch was dropped before it was answered, is of no further use.
+    fn fetch(&mut self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, LinkError>>;
+}
+
+/// Makes connections to leaders.
+pub trait Dial: Send + Sync + 'static {
+    /// Connects.
+    fn dial<'a>(&'a self, leader: &'a Broker) -> BoxFuture<'a, Result<Box<dyn Link>, LinkError>>;
+}
+
+/// Connects over TCP with mutual TLS.
+pub struct TlsDial {
+    cluster_id: Uuid,
+    client_id: Str,
+    credentials: Box<dyn Fn() -> Result<Arc<rustls::ClientConfig>, tls::Error> + Send + Sync>,
+}
+
+impl TlsDial {
+    /// For `broker` of a cluster. `files` are read for every connection, so that certificates can be exchanged.
+    #[must_use]
+    pub fn new(cluster_id: Uuid, broker: BrokerId, files: flotilla_control::config::InternalTls) -> Self {
+        Self {
+            cluster_id,
+            client_id: format!("broker-{broker}-fetcher").into(),
+            credentials: Box::new(move || Ok(Arc::new(Credentials::read(&files)?.client_config()?))),
+        }
+    }
+}
+
+impl Dial for TlsDial {
+    fn dial<'a>(&'a self, leader: &'a Broker) -> BoxFuture<'a, Result<Box<dyn Link>, LinkError>> {
+        Box::pin(async move {
+            let endpoint = leader
+                .replication
+                .as_ref()
+                .ok_or(LinkError::NoAddress(leader.id))?;
+            let port = u16::try_from(endpoint.port).map_err(|_| LinkError::NoAddress(leader.id))?;
+            let connector = TlsConnector::from((self.credentials)()?);
+            let name = ServerName::try_from(tls::server_name(self.cluster_id, leader.id))
+                .map_err(|error| LinkError::Answer(error.to_string()))?;
+            let connect = async {
+                let stream = TcpStream::connect((endpoint.host.as_str(), port)).await?;
+                stream.set_nodelay(true)?;
+                connector.connect(name, stream).await
+            };
+            let stream = tokio::time::timeout(DIAL_LIMIT, connect)
+                .await
+                .map_err(|_| LinkError::Timeout)??;
+            Ok(Box::new(TlsLink {
+                stream,
+                received: BytesMut::new(),
+                client_id: self.client_id.clone(),
+                correlation_id: 0,
+            }) as Box<dyn Link>)
+        })
+    }
+}
+
+struct TlsLink {
+    stream: TlsStream<TcpStream>,
+    received: BytesMut,
+    client_id: Str,
+    correlation_id: i32,
+}
+
+impl Link for TlsLink {
+    fn fetch(&mut self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, LinkError>> {
+        Box::pin(async move {
+            self.correlation_id = self.correlation_id.wrapping_add(1);
+            let unreadable = |error: &dyn std::fmt::Display| LinkError::Answer(error.to_string());
+            let segments = frame::request(
+                FETCH_VERSION,
+                self.correlation_id,
+                Some(&self.client_id),
+                &request,
+            )
+            .map_err(|error| unreadable(&error))?;
+            for mut segment in segments {
+                while segment.has_remaining() {
+                    self.stream.write_buf(&mut segment).await?;
+                }
+            }
+            self.stream.flush().await?;
+            let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0) + RESPONSE_BYTES_SURPLUS;
+            loop {
+                if let Some(response) =
+                    frame::split(&mut self.received, bytes_max).map_err(|error| unreadable(&error))?
+                {
+                    let (correlation_id, mut body) =
+                        frame::decode_response(response, ApiKey::Fetch, FETCH_VERSION)
+                            .map_err(|error| unreadable(&error))?;
+                    if correlation_id != self.correlation_id {
+                        return Err(LinkError::Answer(
+                            "it is the answer to another request".to_owned(),
+                        ));
+                    }
+                    return FetchResponse::decode(&mut body, FETCH_VERSION)
+                        .map_err(|error| unreadable(&error));
+                }
+                self.received.reserve(READ_BYTES);
+                if self.stream.read_buf(&mut self.received).await? == 0 {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! What the replicas of this broker have done, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What it counts now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters of the data path, all since the start.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Records that producers appended.
+    pub messages_in: Counter,
+    /// Bytes that producers appended.
+    pub bytes_in: Counter,
+    /// Bytes that were appended from leaders.
+    pub replication_bytes_in: Counter,
+    /// Bytes that consumers fetched.
+    pub bytes_out: Counter,
+    /// Bytes that followers fetched.
+    pub replication_bytes_out: Counter,
+    /// Appends that were refused.
+    pub produce_failures: Counter,
+    /// Replicas that left an in-sync set led here.
+    pub isr_shrinks: Counter,
+    /// Replicas that joined an in-sync set led here.
+    pub isr_expands: Counter,
+    /// Group commits.
+    pub syncs: Counter,
+    /// Partitions that were found on disk at the start.
+    pub recovery_total: Counter,
+    /// How many of them are loaded.
+    pub recovery_done: Counter,
+}
+
+/// What this broker stores at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Partitions stored here.
+    pub partitions: usize,
+    /// Partitions led here.
+    pub leaders: usize,
+    /// Partitions led here with fewer in-sync replicas than replicas.
+    pub under_replicated: usize,
+    /// Partitions led here that refuse acks=all.
+    pub under_min_isr: usize,
+    /// Partitions on volumes that failed.
+    pub offline: usize,
+}
