@@ -2,6 +2,7 @@
 
 use crate::auth::Authorizer;
 use crate::coordination::{Controller, Metadata};
+use crate::coordinator_runtime::Groups;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use flotilla_control::config::BrokerConfig;
@@ -25,6 +26,8 @@ pub struct Broker {
     pub metadata: Metadata,
     /// Takes what has to be decided.
     pub controller: Controller,
+    /// The coordinators of groups that run here.
+    pub groups: Arc<Groups>,
     /// Metrics and readiness.
     pub telemetry: Telemetry,
 }
@@ -56,6 +59,7 @@ impl Broker {
             fresh_id: Arc::new(|| flotilla_protocol::Uuid(*uuid::Uuid::new_v4().as_bytes())),
         };
         let (metadata, controller, _) = coordination::solo(config.broker_id, image, options);
+        let groups = crate::coordinator_runtime::testing::groups(&metadata);
         Arc::new(Self {
             id: config.broker_id,
             cluster_id: config.cluster_id.to_string(),
@@ -63,6 +67,7 @@ impl Broker {
             authorizer,
             metadata,
             controller,
+            groups,
             telemetry: Telemetry::default(),
             config,
         })

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flotilla_protocol::records::{BatchHeader, set_base_offset};
-use flotilla_protocol::{LeaderEpoch, Offset};
+use flotilla_protocol::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::partitions::{Chunk, Partitions, Place, ReadError};
-use crate::group::WriteError;
+use super::partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
+use super::{Groups, Phase};
+use crate::coordination::Metadata;
+use crate::group::{Config, WriteError};
 
 /// One partition's log and high watermark, kept in memory.
 #[derive(Default)]
@@ -97,5 +99,31 @@ impl Partitions for Arc<Partition> {
             batches: next.cloned().into_iter().collect(),
         };
         Box::pin(async move { Ok(chunk) })
+    }
+}
+
+/// Groups over a partition in memory, without the initial delay. They lead nothing yet.
+pub(crate) fn groups(metadata: &Metadata) -> Arc<Groups> {
+    let config = Config {
+        initial_rebalance_delay_ms: 0,
+        ..Config::default()
+    };
+    Groups::new(metadata.clone(), Arc::new(Partition::new()), config)
+}
+
+impl Groups {
+    /// Leads partition 0 in the first epoch, and waits until it is loaded.
+    pub(crate) async fn lead(&self, topic_id: Uuid) {
+        self.take(Leadership {
+            topic_id,
+            partition: PartitionIndex(0),
+            role: Role::Leader(LeaderEpoch(0)),
+        });
+        let mut phase = {
+            let shards = self.shards.lock();
+            shards[&PartitionIndex(0)].phase.clone()
+        };
+        let active = phase.wait_for(|phase| *phase == Phase::Active).await;
+        active.expect("the shard runs");
     }
 }

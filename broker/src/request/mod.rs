@@ -5,10 +5,22 @@
 
 mod api_versions;
 mod context;
+mod coordinator;
+mod delete_groups;
+mod describe_groups;
 pub mod error;
+mod find_coordinator;
+mod heartbeat;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
+mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -24,6 +36,17 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::SaslHandshake, 0, 1),
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::SaslAuthenticate, 0, 2),
+    (ApiKey::OffsetCommit, 2, 10),
+    (ApiKey::OffsetFetch, 1, 10),
+    (ApiKey::FindCoordinator, 0, 6),
+    (ApiKey::JoinGroup, 0, 9),
+    (ApiKey::Heartbeat, 0, 4),
+    (ApiKey::LeaveGroup, 0, 5),
+    (ApiKey::SyncGroup, 0, 5),
+    (ApiKey::DescribeGroups, 0, 6),
+    (ApiKey::ListGroups, 0, 5),
+    (ApiKey::DeleteGroups, 0, 2),
+    (ApiKey::OffsetDelete, 0, 0),
 ];
 
 /// What is served on the reserved listener between brokers.
@@ -162,6 +185,17 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::SaslAuthenticate => {
             call.response(&sasl_authenticate::handle(&ctx, call.request(body)?).await)
         }
+        ApiKey::OffsetCommit => call.response(&offset_commit::handle(&ctx, call.request(body)?).await),
+        ApiKey::OffsetFetch => call.response(&offset_fetch::handle(&ctx, call.request(body)?).await),
+        ApiKey::FindCoordinator => call.response(&find_coordinator::handle(&ctx, call.request(body)?).await),
+        ApiKey::JoinGroup => call.response(&join_group::handle(&ctx, call.request(body)?).await),
+        ApiKey::Heartbeat => call.response(&heartbeat::handle(&ctx, call.request(body)?).await),
+        ApiKey::LeaveGroup => call.response(&leave_group::handle(&ctx, call.request(body)?).await),
+        ApiKey::SyncGroup => call.response(&sync_group::handle(&ctx, call.request(body)?).await),
+        ApiKey::DescribeGroups => call.response(&describe_groups::handle(&ctx, call.request(body)?).await),
+        ApiKey::ListGroups => call.response(&list_groups::handle(&ctx, call.request(body)?).await),
+        ApiKey::DeleteGroups => call.response(&delete_groups::handle(&ctx, call.request(body)?).await),
+        ApiKey::OffsetDelete => call.response(&offset_delete::handle(&ctx, call.request(body)?).await),
         _ => Err(Failure::Unsupported {
             api: api.to_string(),
             version: ctx.version,

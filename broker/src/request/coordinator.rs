@@ -1,0 +1,61 @@
+//! What the handlers for groups have in common: their words for the coordinator's, and its errors on the wire.
+
+use flotilla_protocol::{ErrorCode, Str};
+
+use super::Context;
+use crate::auth::{Operation, ResourceType};
+use crate::group::{Error, Text};
+
+/// The code of a coordinator's refusal.
+pub(super) fn code(error: Error) -> ErrorCode {
+    match error {
+        Error::InvalidGroupId => ErrorCode::InvalidGroupId,
+        Error::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        Error::UnknownMember => ErrorCode::UnknownMemberId,
+        Error::MemberIdRequired => ErrorCode::MemberIdRequired,
+        Error::FencedInstance => ErrorCode::FencedInstanceId,
+        Error::IllegalGeneration => ErrorCode::IllegalGeneration,
+        Error::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        Error::GroupFull => ErrorCode::GroupMaxSizeReached,
+        Error::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        Error::GroupNotFound => ErrorCode::GroupIdNotFound,
+        Error::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+        Error::SubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        Error::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        Error::UnstableOffset => ErrorCode::UnstableOffsetCommit,
+        Error::NotCoordinator => ErrorCode::NotCoordinator,
+        Error::LoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+        Error::NotAvailable => ErrorCode::CoordinatorNotAvailable,
+        Error::Unexpected => ErrorCode::UnknownServerError,
+    }
+}
+
+/// The code of an outcome.
+pub(super) fn code_of<T>(result: &Result<T, Error>) -> ErrorCode {
+    result
+        .as_ref()
+        .err()
+        .map_or(ErrorCode::None, |error| code(*error))
+}
+
+/// A copy of its own, so that what a group keeps does not keep the request's whole frame.
+pub(super) fn text(wire: &str) -> Text {
+    wire.into()
+}
+
+pub(super) fn optional_text(wire: Option<&Str>) -> Option<Text> {
+    wire.map(|wire| text(wire))
+}
+
+pub(super) fn wire(text: &str) -> Str {
+    Str::copy_from(text)
+}
+
+pub(super) fn optional_wire(text: Option<&Text>) -> Option<Str> {
+    text.map(|text| wire(text))
+}
+
+/// Whether the client may act as a member of the group.
+pub(super) fn may_read_group(ctx: &Context, group: &str) -> bool {
+    ctx.allowed(Operation::Read, ResourceType::Group, group)
+}
