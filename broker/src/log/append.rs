@@ -7,8 +7,9 @@ use flotilla_protocol::records::{
 };
 use flotilla_protocol::{LeaderEpoch, Offset};
 
+use super::checkpoint::Durability;
 use super::error::{During, Error};
-use super::segment::{Active, FileKind, Sealed, write_indexes};
+use super::segment::{Active, FileKind, Sealed, finish_indexes, write_indexes};
 use super::{Log, PARTITION_METADATA};
 
 /// Where batches went.
@@ -273,9 +274,10 @@ impl Log {
         let path = FileKind::Log.path(&self.dir, active.base);
         disk.sync(&path).during_sync(&path)?;
         self.synced_end = self.log_end;
-        active.indexes.finish();
-        write_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
-        self.epochs.persist(disk, &self.dir).during("write", &self.dir)?;
+        finish_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
+        self.epochs
+            .persist(disk, &self.dir, Durability::Synced)
+            .during("write", &self.dir)?;
         self.write_snapshot()
     }
 

@@ -22,12 +22,33 @@ pub(super) enum ReadError {
 
 /// Writes `content` so that `path` holds all of it or is as it was, also after a loss of power.
 pub(super) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    write_whole(disk, path, content, Durability::Synced)
+}
+
+/// Whether a file that was replaced survives a loss of power at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It does.
+    Synced,
+    /// Only once somebody syncs the whole file system.
+    Later,
+}
+
+pub(super) fn write_whole(
+    disk: &dyn Disk,
+    path: &Path,
+    content: &[u8],
+    durability: Durability,
+) -> io::Result<()> {
     let written = path.with_extension(match path.extension() {
         Some(extension) => format!("{}.tmp", extension.to_string_lossy()),
         None => "tmp".to_owned(),
     });
     disk.create(&written)?;
     disk.write_at(&written, 0, content)?;
+    if durability == Durability::Later {
+        return disk.rename(&written, path);
+    }
     disk.sync(&written)?;
     disk.rename(&written, path)?;
     match path.parent() {
@@ -54,7 +75,12 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> 
 
 /// Lines in Kafka's layout (a version, a count, the lines), followed by a line with the CRC-32C of all before it:
 /// a flipped digit would otherwise be an offset like any other.
-pub(super) fn write_lines(disk: &dyn Disk, path: &Path, lines: &[String]) -> io::Result<()> {
+pub(super) fn write_lines(
+    disk: &dyn Disk,
+    path: &Path,
+    lines: &[String],
+    durability: Durability,
+) -> io::Result<()> {
     let mut text = format!("0\n{}\n", lines.len());
     for line in lines {
         text.push_str(line);
@@ -62,7 +88,7 @@ pub(super) fn write_lines(disk: &dyn Disk, path: &Path, lines: &[String]) -> io:
     }
     let crc = crc32c::crc32c(text.as_bytes());
     text.push_str(&format!("crc32c {crc:08x}\n"));
-    replace(disk, path, text.as_bytes())
+    write_whole(disk, path, text.as_bytes(), durability)
 }
 
 /// What [`write_lines`] wrote. `None` if there is no such file.
@@ -97,7 +123,7 @@ pub(super) fn write_offsets(disk: &dyn Disk, path: &Path, offsets: &Offsets) -> 
         .iter()
         .map(|((topic, partition), offset)| format!("{topic} {partition} {offset}"))
         .collect();
-    write_lines(disk, path, &lines)
+    write_lines(disk, path, &lines, Durability::Synced)
 }
 
 /// No file is no offsets.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flotilla_protocol::{LeaderEpoch, Offset};
 
-use super::checkpoint::{self, ReadError};
+use super::checkpoint::{self, Durability, ReadError};
 use super::disk::Disk;
 
 /// Name of the file in the partition's directory.
@@ -92,15 +92,20 @@ impl Epochs {
         self.entries.clear();
     }
 
-    /// Makes the file hold these entries, durably; does nothing where it holds them already.
-    pub(super) fn persist(&mut self, disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+    /// Makes the file hold these entries; does nothing where it holds them already.
+    pub(super) fn persist(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        durability: Durability,
+    ) -> std::io::Result<()> {
         if self.changed {
             let lines: Vec<String> = self
                 .entries
                 .iter()
                 .map(|(epoch, start)| format!("{epoch} {start}"))
                 .collect();
-            checkpoint::write_lines(disk, &dir.join(FILE_NAME), &lines)?;
+            checkpoint::write_lines(disk, &dir.join(FILE_NAME), &lines, durability)?;
             self.changed = false;
         }
         Ok(())
@@ -209,9 +214,9 @@ mod tests {
         let dir = Path::new("/");
         assert_eq!(Epochs::load(&disk, dir).unwrap(), None);
         let mut epochs = epochs(&[(1, 0), (5, 17)]);
-        epochs.persist(&disk, dir).unwrap();
+        epochs.persist(&disk, dir, Durability::Synced).unwrap();
         let syncs = disk.syncs();
-        epochs.persist(&disk, dir).unwrap();
+        epochs.persist(&disk, dir, Durability::Synced).unwrap();
         assert_eq!(disk.syncs(), syncs);
         assert_eq!(Epochs::load(&disk, dir).unwrap(), Some(epochs));
         disk.tamper(&dir.join(FILE_NAME), |bytes| bytes[4] ^= 1);

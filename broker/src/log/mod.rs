@@ -44,6 +44,7 @@ pub use tail::TailBudget;
 pub use timestamp::{Found, Search, Target};
 pub use volume::{Identity, Opened, PartitionDir, State, Volume, VolumeError, VolumeOptions};
 
+use checkpoint::Durability;
 use error::During;
 use segment::{Active, FileKind, Sealed, View, write_indexes};
 use sync::Generation;
@@ -369,8 +370,9 @@ impl Log {
         Ok(())
     }
 
-    /// Writes and syncs all that a next start needs, so that it need not look through the log. The log can be used
-    /// further; it has to be closed again then. Nothing is written for a log that did not change.
+    /// Writes all that a next start needs, so that it need not look through the log. Records are synced; the rest is
+    /// with [`Volume::mark_clean`], for all logs at once. The log can be used further; it has to be closed again then.
+    /// Nothing is written for a log that did not change.
     ///
     /// # Errors
     /// Those of the disk. The stop is not a clean one then.
@@ -388,8 +390,9 @@ impl Log {
             write_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
             self.write_snapshot()?;
         }
-        self.epochs.persist(disk, &self.dir).during("write", &self.dir)?;
-        disk.sync_dir(&self.dir).during_sync(&self.dir)?;
+        self.epochs
+            .persist(disk, &self.dir, Durability::Later)
+            .during("write", &self.dir)?;
         self.changed = false;
         Ok(())
     }

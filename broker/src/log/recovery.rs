@@ -13,7 +13,7 @@ use super::disk::Disk;
 use super::epochs::Epochs;
 use super::error::{During, Error};
 use super::index::{Index, Indexes, OffsetEntry, TimeEntry};
-use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, walk, write_indexes};
+use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, finish_indexes, walk};
 use super::sync::Generation;
 use super::tail::Tail;
 use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint};
@@ -92,11 +92,10 @@ impl Log {
             failed: false,
         };
         let mut recovery = Recovery::default();
-        if bases.is_empty() {
-            return Ok((log, recovery));
-        }
         log.find_segments(&bases)?;
         let epochs = Epochs::load(disk, dir).during("read", dir)?;
+        // Without records there is nothing that a missing file could have said.
+        let epochs = epochs.or_else(|| (log.size_bytes == 0).then(Epochs::default));
         let trusted_to = match (&epochs, options.clean) {
             (None, _) => Offset(0),
             (Some(_), true) => Offset(i64::MAX),
@@ -113,14 +112,7 @@ impl Log {
         };
         log.epochs.truncate_end(log.log_end.plus(1));
         log.synced_end = log.log_end;
-        let first = log
-            .sealed
-            .first()
-            .map(|sealed| sealed.base)
-            .or(log.active.as_ref().map(|active| active.base));
-        log.log_start = first
-            .unwrap_or_default()
-            .max(options.start_offset.unwrap_or_default());
+        log.log_start = log.first_base().max(options.start_offset.unwrap_or_default());
         if log.log_start > log.log_end {
             // What was cut off was all that DeleteRecords had left.
             let start = log.log_start;
@@ -128,7 +120,9 @@ impl Log {
             return Ok((log, recovery));
         }
         log.epochs.truncate_start(log.log_start);
-        log.reload_producers()?;
+        if log.active.is_some() {
+            log.reload_producers()?;
+        }
         if recovery.segments_scanned > 0 {
             // What was looked through may be in the page cache only.
             log.changed = true;
@@ -216,8 +210,7 @@ impl Log {
             recovery.bytes_scanned += size_bytes;
             let Some(stop) = stop else {
                 if next_base.is_some() {
-                    active.indexes.finish();
-                    write_indexes(&*self.storage.disk, &self.dir, base, &mut active.indexes)?;
+                    finish_indexes(&*self.storage.disk, &self.dir, base, &mut active.indexes)?;
                     self.sealed
                         .push(Sealed::finished(base, size_bytes, modified_ms, &active.indexes));
                 } else {
@@ -293,6 +286,12 @@ impl Log {
         })
     }
 
+    /// Where the first segment begins.
+    pub(super) fn first_base(&self) -> Offset {
+        let active = self.active.as_ref().map_or(self.log_end, |active| active.base);
+        self.sealed.first().map_or(active, |sealed| sealed.base)
+    }
+
     /// Builds the producer state as of the end of the log, from the latest snapshot that can be believed and the
     /// batches since. Snapshots of what was cut off are removed.
     pub(super) fn reload_producers(&mut self) -> Result<(), Error> {
@@ -303,11 +302,16 @@ impl Log {
             .filter_map(|entry| FileKind::parse(&entry.name))
             .filter_map(|(kind, offset)| (kind == FileKind::Snapshot).then_some(offset))
             .collect();
+        let found = snapshots.len();
         while let Some(beyond) = snapshots.pop_if(|offset| *offset > self.log_end) {
             let path = FileKind::Snapshot.path(&self.dir, beyond);
             disk.remove(&path).during("remove", &path)?;
         }
-        let mut from = self.log_start;
+        if snapshots.len() < found {
+            // Back after a loss of power, they would be taken for snapshots of what is appended next.
+            disk.sync_dir(&self.dir).during_sync(&self.dir)?;
+        }
+        let mut from = self.first_base();
         self.producers = ProducerState::default();
         while let Some(offset) = snapshots.pop() {
             let path = FileKind::Snapshot.path(&self.dir, offset);
@@ -327,7 +331,7 @@ impl Log {
             let path = FileKind::Log.path(&self.dir, view.base());
             let producers = &mut self.producers;
             walk(&*disk, &path, position, view.size_bytes(), |_, header, batch| {
-                if header.base_offset >= from {
+                if header.last_offset() >= from {
                     note_producer(producers, header, batch);
                 }
                 Visit::Next
@@ -437,9 +441,11 @@ pub(super) fn resume(
     }
     active.indexes = Indexes::resume(base, offsets, times);
     let mut position = 0;
-    if let (Some(last), Some(_)) = (active.indexes.offsets.last(), active.indexes.times.last()) {
+    if let (Some(last), Some(last_time)) = (active.indexes.offsets.last(), active.indexes.times.last()) {
         let view = View::Active(Box::new(active.clone()));
-        position = view.position_before(disk, dir, base.plus(last.relative_offset.into()))?;
+        if view.confirms(disk, dir, last_time)? {
+            position = view.position_before(disk, dir, base.plus(last.relative_offset.into()))?;
+        }
     }
     if position == 0 {
         active.indexes = Indexes::new(base);

@@ -9,7 +9,7 @@ use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
 
 use super::disk::Disk;
 use super::error::{During, Error};
-use super::index::{Index, Indexes, OffsetIndex, TimeIndex};
+use super::index::{Index, Indexes, OffsetIndex, TimeEntry, TimeIndex};
 
 /// What is read at a time where a segment is walked through.
 const WALK_BYTES: usize = 256 * 1024;
@@ -175,11 +175,18 @@ impl Sealed {
         let (Some(offsets), Some(times)) = (offsets, times) else {
             return Ok(None);
         };
-        // A finished time index has an entry at least, even if it says that there are no timestamps.
+        // A finished time index has an entry at least.
         let Some(last_time) = TimeIndex::last(&times) else {
             return Ok(None);
         };
-        if OffsetIndex::last(&offsets).is_some_and(|last| u64::from(last.position) >= self.size_bytes) {
+        let place = Place {
+            disk,
+            dir,
+            base: self.base,
+            size_bytes: self.size_bytes,
+            offsets: &offsets,
+        };
+        if !place.confirms(last_time)? {
             return Ok(None);
         }
         let max_timestamp = (
@@ -210,8 +217,7 @@ impl Sealed {
             // The batches before it can be read; what lies behind is found broken by who reads it.
             tracing::warn!(path = %path.display(), position = stop.position, reason = %stop.reason, "segment is damaged");
         }
-        indexes.finish();
-        write_indexes(disk, dir, self.base, &mut indexes)?;
+        finish_indexes(disk, dir, self.base, &mut indexes)?;
         let max_timestamp = indexes.max_timestamp();
         Ok(Facts {
             offsets: indexes.offsets,
@@ -234,7 +240,7 @@ impl Sealed {
 /// The interval of indexes that are built anew after the fact: Kafka's default.
 const REBUILD_INTERVAL_BYTES: u32 = 4096;
 
-/// Writes what is in memory of both indexes. They are not synced: they can be built anew.
+/// Writes what is in memory of both indexes. They are not synced: those of the active segment can be built anew.
 pub(super) fn write_indexes(
     disk: &dyn Disk,
     dir: &Path,
@@ -245,6 +251,89 @@ pub(super) fn write_indexes(
     indexes.offsets.flush(disk, &path).during("write", &path)?;
     let path = FileKind::TimeIndex.path(dir, base);
     indexes.times.flush(disk, &path).during("write", &path)
+}
+
+/// Ends both indexes, durably: half a time index would make a segment look older than it is, and retention believe it.
+pub(super) fn finish_indexes(
+    disk: &dyn Disk,
+    dir: &Path,
+    base: Offset,
+    indexes: &mut Indexes,
+) -> Result<(), Error> {
+    indexes.finish();
+    write_indexes(disk, dir, base, indexes)?;
+    for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+        let path = kind.path(dir, base);
+        disk.sync(&path).during_sync(&path)?;
+    }
+    Ok(())
+}
+
+/// Where a segment lies, for looking into it by its offset index.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    base: Offset,
+    size_bytes: u64,
+    offsets: &'a OffsetIndex,
+}
+
+impl Place<'_> {
+    /// See [`View::position_before`].
+    fn position_before(&self, offset: Offset) -> Result<u64, Error> {
+        if offset <= self.base {
+            return Ok(0);
+        }
+        let relative = u32::try_from(offset.0.saturating_sub(self.base.0)).unwrap_or(u32::MAX);
+        let path = FileKind::OffsetIndex.path(self.dir, self.base);
+        let entry = self
+            .offsets
+            .floor(self.disk, &path, |entry| entry.relative_offset <= relative);
+        let Some(entry) = entry.during("read", &path)? else {
+            return Ok(0);
+        };
+        let position = u64::from(entry.position);
+        let indexed = self.base.plus(i64::from(entry.relative_offset));
+        let path = FileKind::Log.path(self.dir, self.base);
+        let mut fits = false;
+        if position + HEADER_BYTES as u64 <= self.size_bytes {
+            let bytes = self
+                .disk
+                .read_at(&path, position, HEADER_BYTES)
+                .during("read", &path)?;
+            fits = BatchHeader::parse(&bytes)
+                .is_ok_and(|header| header.base_offset >= self.base && header.last_offset() == indexed);
+        }
+        if !fits {
+            tracing::warn!(path = %path.display(), position, "the offset index does not fit; reading without it");
+        }
+        Ok(if fits { position } else { 0 })
+    }
+
+    /// The header of the batch that `offset` is in.
+    fn batch_with(&self, offset: Offset) -> Result<Option<BatchHeader>, Error> {
+        let position = self.position_before(offset)?;
+        let path = FileKind::Log.path(self.dir, self.base);
+        let mut found = None;
+        walk(self.disk, &path, position, self.size_bytes, |_, header, _| {
+            if header.last_offset() < offset {
+                return Visit::Next;
+            }
+            found = Some(*header).filter(|header| header.base_offset <= offset);
+            Visit::Done
+        })?;
+        Ok(found)
+    }
+
+    /// Whether the batch that a time index speaks of has that timestamp.
+    fn confirms(&self, entry: TimeEntry) -> Result<bool, Error> {
+        let offset = self.base.plus(i64::from(entry.relative_offset));
+        let batch = self.batch_with(offset)?;
+        Ok(batch.is_some_and(|batch| {
+            batch.last_offset() == offset && batch.max_timestamp_ms == entry.timestamp_ms
+        }))
+    }
 }
 
 /// The segment that is appended to.
@@ -315,27 +404,23 @@ impl View {
     /// beginning.
     pub(super) fn position_before(&self, disk: &dyn Disk, dir: &Path, offset: Offset) -> Result<u64, Error> {
         let (offsets, _) = self.indexes(disk, dir)?;
-        let relative = u32::try_from(offset.0.saturating_sub(self.base().0)).unwrap_or(u32::MAX);
-        let path = FileKind::OffsetIndex.path(dir, self.base());
-        let entry = offsets
-            .floor(disk, &path, |entry| entry.relative_offset <= relative)
-            .during("read", &path)?;
-        let Some(entry) = entry else { return Ok(0) };
-        let position = u64::from(entry.position);
-        if position + HEADER_BYTES as u64 > self.size_bytes() {
-            return Ok(0);
+        self.place(disk, dir, offsets).position_before(offset)
+    }
+
+    fn place<'a>(&self, disk: &'a dyn Disk, dir: &'a Path, offsets: &'a OffsetIndex) -> Place<'a> {
+        Place {
+            disk,
+            dir,
+            base: self.base(),
+            size_bytes: self.size_bytes(),
+            offsets,
         }
-        let path = FileKind::Log.path(dir, self.base());
-        let bytes = disk
-            .read_at(&path, position, HEADER_BYTES)
-            .during("read", &path)?;
-        let indexed = self.base().plus(i64::from(entry.relative_offset));
-        let fits = BatchHeader::parse(&bytes)
-            .is_ok_and(|header| (header.base_offset..=header.last_offset()).contains(&indexed));
-        if !fits {
-            tracing::warn!(path = %path.display(), position, "the offset index does not fit the segment; reading on without it");
-        }
-        Ok(if fits { position } else { 0 })
+    }
+
+    /// Whether the batch that a time index speaks of has that timestamp.
+    pub(super) fn confirms(&self, disk: &dyn Disk, dir: &Path, entry: TimeEntry) -> Result<bool, Error> {
+        let (offsets, _) = self.indexes(disk, dir)?;
+        self.place(disk, dir, offsets).confirms(entry)
     }
 
     /// An offset to look for `timestamp_ms` from: everything before it in the segment is earlier.
@@ -350,9 +435,14 @@ impl View {
         let entry = times
             .floor(disk, &path, |entry| entry.timestamp_ms < timestamp_ms)
             .during("read", &path)?;
-        Ok(entry.map_or(self.base(), |entry| {
-            self.base().plus(i64::from(entry.relative_offset))
-        }))
+        let Some(entry) = entry else {
+            return Ok(self.base());
+        };
+        if self.confirms(disk, dir, entry)? {
+            return Ok(self.base().plus(i64::from(entry.relative_offset)));
+        }
+        tracing::warn!(path = %path.display(), "the time index does not fit; searching without it");
+        Ok(self.base())
     }
 }
 

@@ -4,6 +4,7 @@ use flotilla_protocol::Offset;
 use flotilla_protocol::records::BatchHeader;
 
 use super::Log;
+use super::checkpoint::Durability;
 use super::error::{During, Error};
 use super::recovery::resume;
 use super::segment::{Active, FileKind, View, Visit, walk};
@@ -19,12 +20,7 @@ impl Log {
         if offset >= self.log_end {
             return Ok(());
         }
-        let first = self
-            .sealed
-            .first()
-            .map(|sealed| sealed.base)
-            .or(self.active.as_ref().map(|active| active.base));
-        if first.is_none_or(|first| offset <= first) {
+        if offset <= self.first_base() {
             return self.start_over_at(offset);
         }
         self.generation.advance();
@@ -134,7 +130,7 @@ impl Log {
         (self.log_start, self.log_end, self.synced_end) = (offset, offset, offset);
         self.epochs.clear();
         self.epochs
-            .persist(&*self.storage.disk, &self.dir)
+            .persist(&*self.storage.disk, &self.dir, Durability::Synced)
             .during("write", &self.dir)?;
         // The name of this file is what says where the log begins.
         self.begin_segment(offset, 0)?;

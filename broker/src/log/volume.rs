@@ -394,11 +394,13 @@ impl Volume {
         self.write_offsets(HIGH_WATERMARKS, offsets)
     }
 
-    /// Notes, durably, that the broker stops cleanly. Every log has been closed, and every checkpoint written.
+    /// Notes, durably, that the broker stops cleanly. Every log has been closed, and every checkpoint written; all of
+    /// it is synced first.
     ///
     /// # Errors
-    /// [`Error::Io`]. The next start looks through the logs then.
+    /// Those of the disk. The next start looks through the logs then.
     pub fn mark_clean(&self) -> Result<(), Error> {
+        error::During::during_sync(self.disk.sync_all(&self.path), &self.path)?;
         let path = self.path.join(CLEAN_SHUTDOWN);
         error::During::during(
             checkpoint::replace(&*self.disk, &path, b"{\"version\":0}"),

@@ -360,6 +360,21 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_all(&self, _path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if state.fail_syncs_of.is_some() {
+            return Err(io::Error::other("input/output error"));
+        }
+        state.pending_names.clear();
+        state.durable_names = state.names.clone();
+        for File { durable, pending, .. } in &mut state.files {
+            for write in pending.drain(..) {
+                write.apply(durable);
+            }
+        }
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         if !state.names.contains_key(from) {
