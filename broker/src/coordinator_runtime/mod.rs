@@ -9,6 +9,7 @@ mod batch;
 mod host;
 mod load;
 mod partitions;
+mod replicas;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::metadata::{Image, changed_topics};
 use host::Job;
 
 pub use partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
+pub use replicas::of_replicas;
 
 /// Most requests that wait for one shard. At the limit, connections wait before they hand over another.
 const JOBS_WAITING_MAX: usize = 1_024;
