@@ -9,7 +9,7 @@ use crate::auth::Principal;
 use crate::request::Session;
 use crate::telemetry::CloseReason;
 use flotilla_control::tls::{Identity, identity_of};
-use flotilla_protocol::{BrokerId, Uuid};
+use flotilla_protocol::Uuid;
 use rustls::pki_types::CertificateDer;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -73,23 +73,19 @@ fn limits(shared: &Shared, address: IpAddr) -> Limits {
     let connections_max = usize::try_from(settings.max_connections)
         .unwrap_or(0)
         .min(shared.connections_max);
-    // Brokers among themselves are not counted out by clients.
-    let from_this_address_max = match shared.role {
-        Role::Brokers(_) => usize::MAX,
-        Role::Clients => limit_of(
-            address,
-            &settings.max_connections_per_ip_overrides,
-            settings.max_connections_per_ip,
-        ),
-    };
     match shared.role {
+        // Brokers among themselves are not counted out by clients.
         Role::Brokers(_) => Limits {
             connections_max: usize::MAX,
-            from_this_address_max,
+            from_this_address_max: usize::MAX,
         },
         Role::Clients => Limits {
             connections_max,
-            from_this_address_max,
+            from_this_address_max: limit_of(
+                address,
+                &settings.max_connections_per_ip_overrides,
+                settings.max_connections_per_ip,
+            ),
         },
     }
 }
@@ -155,14 +151,20 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> CloseReason {
     let mut session = Session::new(ticket.id, shared.name.clone(), Principal::anonymous(), peer.ip());
     let gate = match shared.role {
-        Role::Brokers(cluster_id) => match broker_of(certificate.as_ref(), cluster_id) {
-            Some(id) => {
-                session.peer_broker = Some(id);
-                session.principal = Principal::user(&format!("broker-{id}"));
+        Role::Brokers(cluster_id) => match member_of(certificate.as_ref(), cluster_id) {
+            Some(member) => {
+                session.is_internal = true;
+                session.principal = match member {
+                    Identity::Broker(id) => {
+                        session.peer_broker = Some(id);
+                        Principal::user(&format!("broker-{id}"))
+                    }
+                    Identity::Operator => Principal::user("operator"),
+                };
                 Gate::open()
             }
             None => {
-                tracing::warn!("the certificate is none of a broker of this cluster");
+                tracing::warn!("the certificate is none of this fleet");
                 return CloseReason::Unauthenticated;
             }
         },
@@ -198,11 +200,8 @@ fn user_of(certificate: Option<&CertificateDer<'_>>, shared: &Shared) -> Option<
         .then_some(user)
 }
 
-/// The broker that a verified certificate names.
-fn broker_of(certificate: Option<&CertificateDer<'_>>, cluster_id: Uuid) -> Option<BrokerId> {
+/// The broker or operator of this cluster that a verified certificate names.
+fn member_of(certificate: Option<&CertificateDer<'_>>, cluster_id: Uuid) -> Option<Identity> {
     let member = identity_of(certificate?).ok()?;
-    match member.identity {
-        Identity::Broker(id) if member.cluster_id == cluster_id => Some(id),
-        _ => None,
-    }
+    (member.cluster_id == cluster_id).then_some(member.identity)
 }

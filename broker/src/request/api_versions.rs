@@ -1,6 +1,6 @@
 //! ApiVersions: what this broker serves (KIP-35, KIP-511, KIP-584).
 
-use super::{ANNOUNCED, ANNOUNCED_TO_BROKERS, Context};
+use super::{ANNOUNCED, Context};
 use flotilla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -15,7 +15,7 @@ const FEATURES: &[(&str, i16, i16)] = &[];
 pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named = [&request.client_software_name, &request.client_software_version];
     if ctx.version >= 3 && !named.into_iter().all(|name| is_software_name(name)) {
-        return refusal(ctx, ErrorCode::InvalidRequest);
+        return refusal(ErrorCode::InvalidRequest);
     }
     let latest = ctx.broker.metadata.latest();
     let supported_features = FEATURES
@@ -43,7 +43,7 @@ pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVer
         })
         .collect();
     ApiVersionsResponse {
-        api_keys: announced(ctx),
+        api_keys: announced(),
         supported_features,
         finalized_features_epoch: i64::try_from(latest.index).unwrap_or(i64::MAX),
         finalized_features,
@@ -52,9 +52,9 @@ pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVer
 }
 
 /// An error, with what would have been right: a client that asked in too new a version chooses from it.
-pub(super) fn refusal(ctx: &Context, error: ErrorCode) -> ApiVersionsResponse {
+pub(super) fn refusal(error: ErrorCode) -> ApiVersionsResponse {
     let api_keys = if error == ErrorCode::UnsupportedVersion {
-        announced(ctx)
+        announced()
     } else {
         Vec::new()
     };
@@ -65,11 +65,9 @@ pub(super) fn refusal(ctx: &Context, error: ErrorCode) -> ApiVersionsResponse {
     }
 }
 
-fn announced(ctx: &Context) -> Vec<ApiVersion> {
-    let here = |api| !ctx.session.is_replication_listener() || ANNOUNCED_TO_BROKERS.contains(api);
+fn announced() -> Vec<ApiVersion> {
     ANNOUNCED
         .iter()
-        .filter(|(api, ..)| here(api))
         .map(|(api, min, max)| ApiVersion {
             api_key: (*api).into(),
             min_version: *min,

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::auth::{Operation, ResourceType, Subject};
 use crate::broker::Broker;
-use crate::metadata::Image;
+use crate::metadata::{self, Image};
 use std::sync::Arc;
 
 /// The request's surroundings. Cheap to clone, so that an answer that comes later can keep it.
@@ -46,7 +46,7 @@ impl Context {
         resource: ResourceType,
         name: &str,
     ) -> bool {
-        if self.session.is_replication_listener() {
+        if self.session.is_internal {
             return true;
         }
         let rules = image.acls_on(resource.code().into(), name);
@@ -59,6 +59,9 @@ impl Context {
     #[must_use]
     pub fn allowed_on_any(&self, operation: Operation, resource: ResourceType) -> bool {
         let image = self.image();
+        if self.session.is_internal {
+            return true;
+        }
         let rules: Vec<_> = image.acls().collect();
         let rules = rules.iter().copied();
         self.broker
@@ -74,6 +77,16 @@ impl Context {
             .iter()
             .filter(|operation| self.allowed_in(image, **operation, resource, name));
         allowed.fold(0, |bits, operation| bits | 1 << operation.code())
+    }
+
+    /// Where the client finds a broker: its address on the listener over which the client asks. None where it has none.
+    #[must_use]
+    pub fn endpoint<'a>(&self, broker: &'a metadata::Broker) -> Option<&'a metadata::Endpoint> {
+        if self.session.is_internal {
+            broker.replication.as_ref()
+        } else {
+            broker.endpoint(&self.session.listener)
+        }
     }
 
     fn subject(&self) -> Subject<'_> {

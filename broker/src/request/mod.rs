@@ -7,16 +7,20 @@ mod api_versions;
 mod context;
 mod coordinator;
 mod delete_groups;
+mod describe_cluster;
 mod describe_groups;
+mod describe_topic_partitions;
 pub mod error;
 mod find_coordinator;
 mod heartbeat;
 mod join_group;
 mod leave_group;
 mod list_groups;
+mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod partition_view;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
@@ -33,6 +37,7 @@ use futures::future::BoxFuture;
 
 /// What is served, with the oldest and the newest version: what ApiVersions says. Everything else is refused.
 pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
+    (ApiKey::Metadata, 0, 13),
     (ApiKey::SaslHandshake, 0, 1),
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::SaslAuthenticate, 0, 2),
@@ -47,14 +52,8 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ListGroups, 0, 5),
     (ApiKey::DeleteGroups, 0, 2),
     (ApiKey::OffsetDelete, 0, 0),
-];
-
-/// What is served on the reserved listener between brokers.
-pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
-    ApiKey::Fetch,
-    ApiKey::ListOffsets,
-    ApiKey::ApiVersions,
-    ApiKey::OffsetForLeaderEpoch,
+    (ApiKey::DescribeCluster, 0, 2),
+    (ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
 /// A handler's answer, where it is more than a response.
@@ -158,8 +157,7 @@ impl Call {
 /// # Errors
 /// [`Failure`]: the connection has to be closed.
 pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, Failure> {
-    let served = is_announced(api, ctx.version)
-        && (!ctx.session.is_replication_listener() || ANNOUNCED_TO_BROKERS.contains(&api));
+    let served = is_announced(api, ctx.version);
     let mut call = Call {
         api,
         version: ctx.version,
@@ -171,7 +169,7 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
             // KIP-511: in the form that every client can read, with the range that it can choose from.
             ApiKey::ApiVersions => {
                 call.version = 0;
-                call.response(&api_versions::refusal(&ctx, ErrorCode::UnsupportedVersion))
+                call.response(&api_versions::refusal(ErrorCode::UnsupportedVersion))
             }
             _ => Err(Failure::Unsupported {
                 api: api.to_string(),
@@ -181,6 +179,7 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
     }
     match api {
         ApiKey::ApiVersions => call.response(&api_versions::handle(&ctx, call.request(body)?).await),
+        ApiKey::Metadata => call.response(&metadata::handle(&ctx, call.request(body)?).await),
         ApiKey::SaslHandshake => call.response(&sasl_handshake::handle(&ctx, call.request(body)?).await),
         ApiKey::SaslAuthenticate => {
             call.response(&sasl_authenticate::handle(&ctx, call.request(body)?).await)
@@ -196,6 +195,10 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::ListGroups => call.response(&list_groups::handle(&ctx, call.request(body)?).await),
         ApiKey::DeleteGroups => call.response(&delete_groups::handle(&ctx, call.request(body)?).await),
         ApiKey::OffsetDelete => call.response(&offset_delete::handle(&ctx, call.request(body)?).await),
+        ApiKey::DescribeCluster => call.response(&describe_cluster::handle(&ctx, call.request(body)?).await),
+        ApiKey::DescribeTopicPartitions => {
+            call.response(&describe_topic_partitions::handle(&ctx, call.request(body)?).await)
+        }
         _ => Err(Failure::Unsupported {
             api: api.to_string(),
             version: ctx.version,

@@ -19,6 +19,9 @@ pub struct Session {
     /// The broker at the other end, proven by its certificate: only on the replication listener. A request that carries
     /// a replica id is taken from nobody else.
     pub peer_broker: Option<BrokerId>,
+    /// Whether the connection came in on the reserved listener, where only this fleet's brokers and its operator are let in:
+    /// no rule binds them.
+    pub is_internal: bool,
     /// [`Session::client_host`] as access rules write it.
     pub client_address: Arc<str>,
 }
@@ -35,6 +38,7 @@ impl Session {
             principal,
             client_host,
             peer_broker: None,
+            is_internal: false,
             client_address,
         }
     }
@@ -42,6 +46,6 @@ impl Session {
     /// Whether the connection came in on the reserved listener between brokers.
     #[must_use]
     pub fn is_replication_listener(&self) -> bool {
-        self.peer_broker.is_some()
+        self.is_internal
     }
 }

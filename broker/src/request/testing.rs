@@ -3,7 +3,8 @@
 use super::{Context, Session};
 use crate::auth::Principal;
 use crate::broker::Broker;
-use crate::metadata::Image;
+use crate::metadata::{Endpoint, Fact, Image, Record};
+use flotilla_control::proto::metadata as proto;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -26,5 +27,40 @@ pub(crate) fn context_of(broker: Arc<Broker>, principal: Principal, version: i16
         client_id: Some("test".into()),
         version,
         correlation_id: 1,
+    }
+}
+
+/// The fold of these records.
+pub(crate) fn image(facts: impl IntoIterator<Item = Fact>) -> Image {
+    let mut image = Image::default();
+    for fact in facts {
+        image
+            .fold(&Record { record: Some(fact) })
+            .expect("a known record");
+    }
+    image
+}
+
+/// A broker at `host-N:9092` on the listener `internal`.
+pub(crate) fn broker_record(id: i32, fenced: bool) -> proto::Broker {
+    let endpoint = |listener: &str, port| Endpoint {
+        listener: listener.into(),
+        host: format!("host-{id}"),
+        port,
+        security_protocol: proto::SecurityProtocol::Plaintext.into(),
+    };
+    proto::Broker {
+        broker_id: id,
+        broker_epoch: i64::from(id) + 1,
+        incarnation_id: vec![id as u8 + 1; 16].into(),
+        directory_id: vec![id as u8 + 101; 16].into(),
+        endpoints: vec![endpoint("internal", 9092)],
+        replication: Some(endpoint("replication", 9190)),
+        control_address: format!("host-{id}:9290"),
+        rack: format!("rack-{id}"),
+        roles: vec!["broker".into()],
+        fenced,
+        flotilla_version_max: 1,
+        ..proto::Broker::default()
     }
 }

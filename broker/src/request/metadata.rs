@@ -1,0 +1,472 @@
+//! Metadata: which brokers there are, which topics, and who leads their partitions (KIP-4, KIP-430, KIP-516).
+
+use super::partition_view::{Form, PartitionView, controller_id, missing};
+use super::{Context, OPERATIONS_NOT_ASKED, error};
+use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
+use crate::metadata::{Image, Topic, is_internal};
+use flotilla_control::proto::metadata::{CreateTopic, CreateTopics, Request, request};
+use flotilla_protocol::messages::metadata_request::MetadataRequestTopic;
+use flotilla_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use flotilla_protocol::messages::{MetadataRequest, MetadataResponse};
+use flotilla_protocol::{ErrorCode, Str, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a client's question waits for a topic that it creates by asking.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers it.
+pub(super) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
+    let asked = match Asked::read(ctx, &request) {
+        Ok(asked) => asked,
+        Err(topics) => return describe_cluster(ctx, &ctx.image(), &request, topics),
+    };
+    let mut errors = BTreeMap::new();
+    if let Asked::Names(names) = &asked
+        && request.allow_auto_topic_creation
+        && ctx.broker.settings().auto_create_topics_enable
+    {
+        errors = create(ctx, names).await;
+    }
+    let image = ctx.image();
+    let view = View {
+        ctx,
+        image: &image,
+        with_operations: request.include_topic_authorized_operations,
+    };
+    let topics = match &asked {
+        Asked::All => image
+            .topics()
+            .filter(|topic| ctx.allowed_in(&image, Operation::Describe, ResourceType::Topic, &topic.name))
+            .map(|topic| view.topic(topic))
+            .collect(),
+        Asked::Names(names) => names
+            .iter()
+            .map(|name| view.by_name(name, errors.get(name).copied()))
+            .collect(),
+        Asked::Ids(ids) => ids.iter().map(|id| view.by_id(*id)).collect(),
+    };
+    describe_cluster(ctx, &image, &request, topics)
+}
+
+/// Which topics a client asks for.
+enum Asked {
+    All,
+    Names(BTreeSet<String>),
+    Ids(BTreeSet<Uuid>),
+}
+
+impl Asked {
+    /// Version 0 asks for all with an empty list, later ones with none. Since version 12 a topic may be named by its id
+    /// alone; a request that does so earlier is refused, topic by topic.
+    fn read(ctx: &Context, request: &MetadataRequest) -> Result<Self, Vec<MetadataResponseTopic>> {
+        let topics = match &request.topics {
+            None => return Ok(Self::All),
+            Some(topics) if topics.is_empty() && ctx.version == 0 => return Ok(Self::All),
+            Some(topics) => topics,
+        };
+        let by_id = |topic: &MetadataRequestTopic| topic.name.is_none() || !topic.topic_id.is_zero();
+        if ctx.version < 12 && topics.iter().any(by_id) {
+            let refused = |topic: &MetadataRequestTopic| {
+                let name = topic.name.clone().unwrap_or_default();
+                failed(ErrorCode::InvalidRequest, Some(name), topic.topic_id)
+            };
+            return Err(topics.iter().map(refused).collect());
+        }
+        let ids: BTreeSet<Uuid> = topics
+            .iter()
+            .map(|topic| topic.topic_id)
+            .filter(|id| !id.is_zero())
+            .collect();
+        if !ids.is_empty() {
+            return Ok(Self::Ids(ids));
+        }
+        let names = topics
+            .iter()
+            .filter_map(|topic| topic.name.as_deref())
+            .map(ToOwned::to_owned);
+        Ok(Self::Names(names.collect()))
+    }
+}
+
+/// Creates those that are not there and that the client may create; says why the others were not created. Topics that Kafka
+/// keeps for itself come into being when they are needed, not when somebody asks.
+async fn create(ctx: &Context, names: &BTreeSet<String>) -> BTreeMap<String, ErrorCode> {
+    let image = ctx.image();
+    let anything = ctx.allowed_in(&image, Operation::Create, ResourceType::Cluster, CLUSTER_RESOURCE);
+    let mut errors = BTreeMap::new();
+    let mut topics = Vec::new();
+    for name in names {
+        let unknown = image.topic(name).is_none()
+            && !is_internal(name)
+            && missing(name) == ErrorCode::UnknownTopicOrPartition;
+        if !unknown || !ctx.allowed_in(&image, Operation::Describe, ResourceType::Topic, name) {
+            continue;
+        }
+        if anything || ctx.allowed_in(&image, Operation::Create, ResourceType::Topic, name) {
+            let topic = CreateTopic {
+                name: name.clone(),
+                partitions: -1,
+                replication_factor: -1,
+                ..CreateTopic::default()
+            };
+            topics.push(topic);
+        } else {
+            errors.insert(name.clone(), ErrorCode::TopicAuthorizationFailed);
+        }
+    }
+    if topics.is_empty() {
+        return errors;
+    }
+    let asked: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+    let request = request::Request::CreateTopics(CreateTopics { topics });
+    let request = Request {
+        validate_only: false,
+        request: Some(request),
+    };
+    match ctx.broker.controller.submit_within(request, CREATE_TIMEOUT).await {
+        Ok(response) => {
+            let (whole, _) = error::of_response(&response);
+            for (name, item) in asked
+                .into_iter()
+                .zip(response.items.iter().map(Some).chain(std::iter::repeat(None)))
+            {
+                let code = item.map_or(whole, |item| error::of_item(item).0);
+                if code.is_error() && code != ErrorCode::TopicAlreadyExists {
+                    tracing::info!(topic = name, error = %code, "topic was not created for a client that asked for it");
+                    errors.insert(name, code);
+                }
+            }
+        }
+        // The client asks again.
+        Err(error) => tracing::info!(%error, "topics were not created for a client that asked for them"),
+    }
+    errors
+}
+
+struct View<'a> {
+    ctx: &'a Context,
+    image: &'a Image,
+    with_operations: bool,
+}
+
+impl View<'_> {
+    fn by_name(&self, name: &str, error: Option<ErrorCode>) -> MetadataResponseTopic {
+        let told = Some(Str::copy_from(name));
+        if !self
+            .ctx
+            .allowed_in(self.image, Operation::Describe, ResourceType::Topic, name)
+        {
+            // Whether it exists is not told either.
+            return failed(ErrorCode::TopicAuthorizationFailed, told, Uuid::ZERO);
+        }
+        match self.image.topic(name) {
+            Some(topic) => self.topic(topic),
+            None => failed(error.unwrap_or_else(|| missing(name)), told, Uuid::ZERO),
+        }
+    }
+
+    fn by_id(&self, id: Uuid) -> MetadataResponseTopic {
+        match self.image.topic_by_id(id) {
+            None => failed(ErrorCode::UnknownTopicId, None, id),
+            Some(topic)
+                if !self.ctx.allowed_in(
+                    self.image,
+                    Operation::Describe,
+                    ResourceType::Topic,
+                    &topic.name,
+                ) =>
+            {
+                failed(ErrorCode::TopicAuthorizationFailed, None, id)
+            }
+            Some(topic) => self.topic(topic),
+        }
+    }
+
+    fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
+        let form = match self.ctx.version {
+            0 => Form::ReachableOnly,
+            1..=5 => Form::WithoutListenerError,
+            _ => Form::Current,
+        };
+        let partitions = topic.partitions().map(|(index, partition)| {
+            let view = PartitionView::of(self.ctx, self.image, partition, form);
+            MetadataResponsePartition {
+                error_code: view.error.into(),
+                partition_index: index.0,
+                leader_id: view.leader,
+                leader_epoch: view.leader_epoch,
+                replica_nodes: view.replicas,
+                isr_nodes: view.isr,
+                offline_replicas: view.offline,
+            }
+        });
+        let operations = if self.with_operations {
+            self.ctx
+                .authorized_operations(self.image, ResourceType::Topic, &topic.name)
+        } else {
+            OPERATIONS_NOT_ASKED
+        };
+        MetadataResponseTopic {
+            error_code: ErrorCode::None.into(),
+            name: Some(Str::copy_from(&topic.name)),
+            topic_id: topic.id,
+            is_internal: is_internal(&topic.name),
+            partitions: partitions.collect(),
+            topic_authorized_operations: operations,
+        }
+    }
+}
+
+fn failed(error: ErrorCode, name: Option<Str>, topic_id: Uuid) -> MetadataResponseTopic {
+    let is_internal = name.as_deref().is_some_and(is_internal);
+    MetadataResponseTopic {
+        error_code: error.into(),
+        name,
+        topic_id,
+        is_internal,
+        ..MetadataResponseTopic::default()
+    }
+}
+
+fn describe_cluster(
+    ctx: &Context,
+    image: &Image,
+    request: &MetadataRequest,
+    topics: Vec<MetadataResponseTopic>,
+) -> MetadataResponse {
+    let brokers = image
+        .brokers()
+        .filter(|broker| !broker.fenced)
+        .filter_map(|broker| {
+            let endpoint = ctx.endpoint(broker)?;
+            Some(MetadataResponseBroker {
+                node_id: broker.id.0,
+                host: Str::copy_from(&endpoint.host),
+                port: i32::try_from(endpoint.port).ok()?,
+                rack: broker.rack().map(Str::copy_from),
+            })
+        });
+    let may_describe = || {
+        ctx.allowed_in(
+            image,
+            Operation::Describe,
+            ResourceType::Cluster,
+            CLUSTER_RESOURCE,
+        )
+    };
+    let operations = match request.include_cluster_authorized_operations {
+        false => OPERATIONS_NOT_ASKED,
+        true if may_describe() => ctx.authorized_operations(image, ResourceType::Cluster, CLUSTER_RESOURCE),
+        true => 0,
+    };
+    MetadataResponse {
+        throttle_time_ms: 0,
+        brokers: brokers.collect(),
+        cluster_id: Some(Str::copy_from(&ctx.broker.cluster_id)),
+        controller_id: controller_id(ctx, image),
+        topics,
+        cluster_authorized_operations: operations,
+        error_code: ErrorCode::None.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Authorizer, PatternType, PermissionType, Principal};
+    use crate::broker::Broker;
+    use crate::metadata::Fact;
+    use crate::request::testing::{self, context_of};
+    use flotilla_control::proto::metadata as proto;
+
+    const ORDERS: Uuid = Uuid([1; 16]);
+
+    fn image() -> Image {
+        let acl = proto::Acl {
+            id: vec![9; 16].into(),
+            resource_type: ResourceType::Topic.code().into(),
+            resource_name: "orders".into(),
+            pattern_type: PatternType::Literal.code().into(),
+            principal: "User:alice".into(),
+            host: "*".into(),
+            operation: Operation::Read.code().into(),
+            permission_type: PermissionType::Allow.code().into(),
+        };
+        let partition = |index, leader| proto::Partition {
+            topic_id: ORDERS.0.to_vec().into(),
+            partition: index,
+            replicas: vec![0, 1, 2],
+            isr: vec![0],
+            leader,
+            leader_epoch: 3,
+            ..proto::Partition::default()
+        };
+        let topic = proto::Topic {
+            name: "orders".into(),
+            topic_id: ORDERS.0.to_vec().into(),
+            owner: None,
+        };
+        testing::image([
+            Fact::Broker(testing::broker_record(0, false)),
+            Fact::Broker(testing::broker_record(1, false)),
+            Fact::Broker(testing::broker_record(2, true)),
+            Fact::Topic(topic),
+            Fact::Partition(partition(0, 0)),
+            Fact::Partition(partition(1, 2)),
+            Fact::Acl(acl),
+        ])
+    }
+
+    fn named(names: &[&'static str]) -> MetadataRequest {
+        let topic = |name: &&'static str| MetadataRequestTopic {
+            name: Some((*name).into()),
+            topic_id: Uuid::ZERO,
+        };
+        MetadataRequest {
+            topics: Some(names.iter().map(topic).collect()),
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        }
+    }
+
+    fn alice(version: i16) -> Context {
+        let broker = Broker::in_memory_with(image(), Authorizer::acl(["admin"], false));
+        context_of(broker, Principal::user("alice"), version)
+    }
+
+    #[tokio::test]
+    async fn reachable_brokers_and_whole_partitions_are_told() {
+        let response = handle(&alice(13), named(&["orders"])).await;
+        let brokers: Vec<(i32, &str, i32)> = response
+            .brokers
+            .iter()
+            .map(|broker| (broker.node_id, broker.host.as_str(), broker.port))
+            .collect();
+        assert_eq!(
+            brokers,
+            [(0, "host-0", 9092), (1, "host-1", 9092)],
+            "the fenced one is left out"
+        );
+        assert_eq!(response.controller_id, 0);
+        let partition = |index, error: ErrorCode, leader_id| MetadataResponsePartition {
+            error_code: error.into(),
+            partition_index: index,
+            leader_id,
+            leader_epoch: 3,
+            replica_nodes: vec![0, 1, 2],
+            isr_nodes: vec![0],
+            offline_replicas: vec![2],
+        };
+        let expected = MetadataResponseTopic {
+            error_code: 0,
+            name: Some("orders".into()),
+            topic_id: ORDERS,
+            is_internal: false,
+            partitions: vec![
+                partition(0, ErrorCode::None, 0),
+                partition(1, ErrorCode::LeaderNotAvailable, -1),
+            ],
+            topic_authorized_operations: OPERATIONS_NOT_ASKED,
+        };
+        assert_eq!(response.topics, [expected]);
+    }
+
+    #[tokio::test]
+    async fn topics_without_describe_are_hidden() {
+        let broker = Broker::in_memory_with(image(), Authorizer::acl([], false));
+        let bob = context_of(broker, Principal::user("bob"), 12);
+        let all = MetadataRequest {
+            topics: None,
+            ..MetadataRequest::default()
+        };
+        assert_eq!(handle(&bob, all.clone()).await.topics, []);
+        assert_eq!(handle(&alice(12), all).await.topics.len(), 1);
+        let response = handle(&bob, named(&["orders", "payments"])).await;
+        for topic in response.topics {
+            assert_eq!(topic.error_code, ErrorCode::TopicAuthorizationFailed);
+            assert_eq!(topic.topic_id, Uuid::ZERO);
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_list_asks_for_all_in_version_0_and_for_none_later() {
+        let none = named(&[]);
+        assert_eq!(handle(&alice(0), none.clone()).await.topics.len(), 1);
+        assert_eq!(handle(&alice(1), none).await.topics, []);
+    }
+
+    #[tokio::test]
+    async fn version_0_leaves_out_replicas_that_cannot_be_reached() {
+        let response = handle(&alice(0), named(&["orders"])).await;
+        let partition = &response.topics[0].partitions[0];
+        assert_eq!(partition.error_code, ErrorCode::ReplicaNotAvailable);
+        assert_eq!(partition.replica_nodes, [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn ids_are_taken_since_version_12() {
+        let by_id = |id| MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: None,
+                topic_id: id,
+            }]),
+            ..MetadataRequest::default()
+        };
+        let topics = handle(&alice(12), by_id(ORDERS)).await.topics;
+        assert_eq!(topics[0].name, Some("orders".into()));
+        let topics = handle(&alice(12), by_id(Uuid([5; 16]))).await.topics;
+        assert_eq!(
+            (topics[0].error_code, &topics[0].name),
+            (ErrorCode::UnknownTopicId.into(), &None)
+        );
+        let topics = handle(&alice(11), by_id(ORDERS)).await.topics;
+        assert_eq!(topics[0].error_code, ErrorCode::InvalidRequest);
+    }
+
+    #[tokio::test]
+    async fn missing_topic_is_created_when_the_client_allows_and_is_allowed() {
+        let broker = Broker::in_memory(image());
+        let ctx = context_of(broker.clone(), Principal::anonymous(), 12);
+        let response = handle(&ctx, named(&["payments", "no/name"])).await;
+        let errors: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
+        assert_eq!(
+            errors,
+            [
+                ErrorCode::InvalidTopicException.code(),
+                ErrorCode::UnknownTopicOrPartition.code()
+            ]
+        );
+        let request = MetadataRequest {
+            allow_auto_topic_creation: true,
+            ..named(&["payments"])
+        };
+        let response = handle(&ctx, request).await;
+        assert_eq!(response.topics[0].error_code, ErrorCode::None);
+        assert_eq!(response.topics[0].partitions.len(), 1);
+        let request = MetadataRequest {
+            allow_auto_topic_creation: true,
+            ..named(&["__consumer_offsets"])
+        };
+        assert_eq!(
+            handle(&ctx, request).await.topics[0].error_code,
+            ErrorCode::UnknownTopicOrPartition
+        );
+    }
+
+    #[tokio::test]
+    async fn authorized_operations_are_told_when_asked_for() {
+        let request = MetadataRequest {
+            include_cluster_authorized_operations: true,
+            include_topic_authorized_operations: true,
+            ..named(&["orders"])
+        };
+        let response = handle(&alice(8), request).await;
+        assert_eq!(response.cluster_authorized_operations, 0);
+        let bit = |operation: Operation| 1 << operation.code();
+        let expected = bit(Operation::Read) | bit(Operation::Describe);
+        assert_eq!(response.topics[0].topic_authorized_operations, expected);
+    }
+}
