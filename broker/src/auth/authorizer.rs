@@ -166,7 +166,7 @@ mod tests {
         principal: &str,
     ) -> Acl {
         Acl {
-            id: Vec::new().into(),
+            id: Vec::new(),
             resource_type: ResourceType::Topic.code().into(),
             resource_name: name.into(),
             pattern_type: pattern.code().into(),

@@ -54,7 +54,7 @@ struct Running {
 
 enum Done {
     Answer(Answer),
-    Token(Passed),
+    Token(Box<Passed>),
 }
 
 /// An answer that has its turn after those before it.
@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let token = self.gate.bare_token(frame.bytes).expect("it takes one");
             let work = token
                 .take(self.shared.clone())
-                .map(|passed| passed.map(Done::Token));
+                .map(|passed| passed.map(|passed| Done::Token(Box::new(passed))));
             self.running = Some(Running {
                 work: guarded(work),
                 stamp: stamp("SaslAuthenticate"),
@@ -326,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Verdict::Token(token) => guarded(
                 token
                     .take(self.shared.clone())
-                    .map(|passed| passed.map(Done::Token)),
+                    .map(|passed| passed.map(|passed| Done::Token(Box::new(passed)))),
             ),
             Verdict::Refuse => return Err(Failure::Unauthenticated(api)),
         };

@@ -35,7 +35,7 @@ pub(super) enum Verdict {
     /// It has been answered here, and the connection ends after that.
     AnsweredAndEnds(Answer),
     /// It is a token of an exchange.
-    Token(Token),
+    Token(Box<Token>),
     /// Not before authentication.
     Refuse,
 }
@@ -124,11 +124,11 @@ impl Gate {
                 let request: SaslAuthenticateRequest = read(header, body)?;
                 let exchange = self.exchange.take().expect("checked by the arm's guard");
                 let bytes = request.auth_bytes;
-                Ok(Verdict::Token(Token {
+                Ok(Verdict::Token(Box::new(Token {
                     exchange,
                     bytes,
                     header: Some(header.clone()),
-                }))
+                })))
             }
             ApiKey::ApiVersions if self.exchange.is_none() || self.open => Ok(Verdict::Serve),
             _ if !self.open => Ok(Verdict::Refuse),

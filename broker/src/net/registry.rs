@@ -253,7 +253,7 @@ mod tests {
         let credential = ScramCredential {
             user: "alice".into(),
             mechanism: ScramMechanism::ScramSha256.into(),
-            stored_key: vec![1].into(),
+            stored_key: vec![1],
             ..ScramCredential::default()
         };
         let bob = User {

@@ -97,7 +97,6 @@ mod tests {
         ApiVersionsRequest {
             client_software_name: name.into(),
             client_software_version: "1.0".into(),
-            ..ApiVersionsRequest::default()
         }
     }
 

@@ -154,12 +154,12 @@ mod tests {
             let topic_id: Vec<u8> = vec![byte; 16];
             facts.push(Fact::Topic(proto::Topic {
                 name: name.into(),
-                topic_id: topic_id.clone().into(),
+                topic_id: topic_id.clone(),
                 owner: None,
             }));
             facts.extend((0..count).map(|partition| {
                 Fact::Partition(proto::Partition {
-                    topic_id: topic_id.clone().into(),
+                    topic_id: topic_id.clone(),
                     partition,
                     replicas: vec![0],
                     isr: vec![0],

@@ -286,7 +286,7 @@ mod tests {
 
     fn image() -> Image {
         let acl = proto::Acl {
-            id: vec![9; 16].into(),
+            id: vec![9; 16],
             resource_type: ResourceType::Topic.code().into(),
             resource_name: "orders".into(),
             pattern_type: PatternType::Literal.code().into(),
@@ -296,7 +296,7 @@ mod tests {
             permission_type: PermissionType::Allow.code().into(),
         };
         let partition = |index, leader| proto::Partition {
-            topic_id: ORDERS.0.to_vec().into(),
+            topic_id: ORDERS.0.to_vec(),
             partition: index,
             replicas: vec![0, 1, 2],
             isr: vec![0],
@@ -306,7 +306,7 @@ mod tests {
         };
         let topic = proto::Topic {
             name: "orders".into(),
-            topic_id: ORDERS.0.to_vec().into(),
+            topic_id: ORDERS.0.to_vec(),
             owner: None,
         };
         testing::image([

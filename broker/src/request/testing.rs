@@ -52,8 +52,8 @@ pub(crate) fn broker_record(id: i32, fenced: bool) -> proto::Broker {
     proto::Broker {
         broker_id: id,
         broker_epoch: i64::from(id) + 1,
-        incarnation_id: vec![id as u8 + 1; 16].into(),
-        directory_id: vec![id as u8 + 101; 16].into(),
+        incarnation_id: vec![id as u8 + 1; 16],
+        directory_id: vec![id as u8 + 101; 16],
         endpoints: vec![endpoint("internal", 9092)],
         replication: Some(endpoint("replication", 9190)),
         control_address: format!("host-{id}:9290"),
