@@ -3,6 +3,7 @@
 use crate::auth::Authorizer;
 use crate::coordination::{Controller, Metadata};
 use crate::coordinator_runtime::Groups;
+use crate::replica::{ProducerIds, Replicas};
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use flotilla_control::config::BrokerConfig;
@@ -26,6 +27,10 @@ pub struct Broker {
     pub metadata: Metadata,
     /// Takes what has to be decided.
     pub controller: Controller,
+    /// The partitions that are stored here.
+    pub replicas: Arc<Replicas>,
+    /// Numbers for idempotent producers.
+    pub producer_ids: ProducerIds,
     /// The coordinators of groups that run here.
     pub groups: Arc<Groups>,
     /// Metrics and readiness.
@@ -58,6 +63,7 @@ impl Broker {
             now_ms: crate::clock::now_ms,
             fresh_id: Arc::new(|| flotilla_protocol::Uuid(*uuid::Uuid::new_v4().as_bytes())),
         };
+        let replicas = crate::replica::testing::in_memory(config.broker_id, &image);
         let (metadata, controller, _) = coordination::solo(config.broker_id, image, options);
         let groups = crate::coordinator_runtime::testing::groups(&metadata);
         Arc::new(Self {
@@ -67,6 +73,8 @@ impl Broker {
             authorizer,
             metadata,
             controller,
+            replicas,
+            producer_ids: ProducerIds::default(),
             groups,
             telemetry: Telemetry::default(),
             config,

@@ -105,6 +105,10 @@ impl Hosted {
         let Role::Leader(_) = &state.role else {
             return Err(Unavailable::NotLeader.into());
         };
+        let policy = self.config().cleanup_policy;
+        if policy.compact && !policy.delete {
+            return Err(ReadError::NotDeletable);
+        }
         let high_watermark = state.high_watermark;
         let before = before.unwrap_or(high_watermark);
         if before > high_watermark || before < Offset(0) {

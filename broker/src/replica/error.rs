@@ -103,6 +103,9 @@ pub enum ReadError {
     /// A follower's fetch under a registration that is over (KIP-903).
     #[error("the broker epoch of the fetch is over")]
     StaleBrokerEpoch,
+    /// The topic's `cleanup.policy` does not let records be deleted.
+    #[error("records of the topic cannot be deleted: its cleanup.policy is not `delete`")]
+    NotDeletable,
     /// The disk refused.
     #[error("the disk refused to read: {0}")]
     Disk(String),

@@ -1,14 +1,14 @@
 //! A follower's connection to a leader: Kafka's Fetch over mutual TLS, or whatever a simulation puts in its place.
 
+use crate::coordination::Tls;
 use crate::metadata::Broker;
 use bytes::{Buf, BytesMut};
-use flotilla_control::tls::{self, Credentials};
+use flotilla_control::tls;
 use flotilla_protocol::messages::{FetchRequest, FetchResponse};
 use flotilla_protocol::{ApiKey, BrokerId, Message, Str, Uuid, frame};
 use futures::future::BoxFuture;
 use rustls::pki_types::ServerName;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,9 +39,6 @@ pub enum LinkError {
     /// What came is not what was asked for.
     #[error("the answer cannot be read: {0}")]
     Answer(String),
-    /// Certificates.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
 }
 
 /// A connection to one leader. One fetch at a time.
@@ -60,17 +57,17 @@ pub trait Dial: Send + Sync + 'static {
 pub struct TlsDial {
     cluster_id: Uuid,
     client_id: Str,
-    credentials: Box<dyn Fn() -> Result<Arc<rustls::ClientConfig>, tls::Error> + Send + Sync>,
+    tls: Tls,
 }
 
 impl TlsDial {
-    /// For `broker` of a cluster. `files` are read for every connection, so that certificates can be exchanged.
+    /// For `broker` of a cluster, with the certificates that it proves itself by.
     #[must_use]
-    pub fn new(cluster_id: Uuid, broker: BrokerId, files: flotilla_control::config::InternalTls) -> Self {
+    pub fn new(cluster_id: Uuid, broker: BrokerId, tls: Tls) -> Self {
         Self {
             cluster_id,
             client_id: format!("broker-{broker}-fetcher").into(),
-            credentials: Box::new(move || Ok(Arc::new(Credentials::read(&files)?.client_config()?))),
+            tls,
         }
     }
 }
@@ -83,7 +80,7 @@ impl Dial for TlsDial {
                 .as_ref()
                 .ok_or(LinkError::NoAddress(leader.id))?;
             let port = u16::try_from(endpoint.port).map_err(|_| LinkError::NoAddress(leader.id))?;
-            let connector = TlsConnector::from((self.credentials)()?);
+            let connector = TlsConnector::from(self.tls.client());
             let name = ServerName::try_from(tls::server_name(self.cluster_id, leader.id))
                 .map_err(|error| LinkError::Answer(error.to_string()))?;
             let connect = async {

@@ -48,3 +48,8 @@ pub struct PartitionKey {
     /// Which of its partitions.
     pub partition: PartitionIndex,
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -7,20 +7,28 @@ mod api_versions;
 mod context;
 mod coordinator;
 mod delete_groups;
+mod delete_records;
 mod describe_cluster;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_topic_partitions;
 pub mod error;
+mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod init_producer_id;
 mod join_group;
+mod leader_hint;
 mod leave_group;
 mod list_groups;
+mod list_offsets;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;
+mod offset_for_leader_epoch;
 mod partition_view;
+mod produce;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
@@ -38,6 +46,9 @@ use futures::future::BoxFuture;
 /// What is served, with the oldest and the newest version: what ApiVersions says. Everything else is refused.
 pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Metadata, 0, 13),
+    (ApiKey::Produce, 0, 13),
+    (ApiKey::Fetch, 4, 18),
+    (ApiKey::ListOffsets, 1, 11),
     (ApiKey::SaslHandshake, 0, 1),
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::SaslAuthenticate, 0, 2),
@@ -54,6 +65,18 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::OffsetDelete, 0, 0),
     (ApiKey::DescribeCluster, 0, 2),
     (ApiKey::DescribeTopicPartitions, 0, 0),
+    (ApiKey::DeleteRecords, 0, 2),
+    (ApiKey::InitProducerId, 0, 5),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::DescribeLogDirs, 1, 5),
+];
+
+/// What is served on the reserved listener between brokers.
+pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::ApiVersions,
+    ApiKey::OffsetForLeaderEpoch,
 ];
 
 /// A handler's answer, where it is more than a response.
@@ -136,7 +159,6 @@ impl Call {
     }
 
     /// For handlers whose answer is more than a response.
-    #[expect(dead_code, reason = "Produce comes with the replicas")]
     fn reply<T: Message + 'static>(&self, reply: Reply<T>) -> Result<Answer, Failure> {
         match reply {
             Reply::Now(message) => self.response(&message),
@@ -178,6 +200,15 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         };
     }
     match api {
+        ApiKey::Produce => call.reply(produce::handle(&ctx, call.request(body)?)),
+        ApiKey::Fetch => call.response(&fetch::handle(&ctx, call.request(body)?).await),
+        ApiKey::ListOffsets => call.response(&list_offsets::handle(&ctx, call.request(body)?).await),
+        ApiKey::DeleteRecords => call.response(&delete_records::handle(&ctx, call.request(body)?).await),
+        ApiKey::InitProducerId => call.response(&init_producer_id::handle(&ctx, call.request(body)?).await),
+        ApiKey::OffsetForLeaderEpoch => {
+            call.response(&offset_for_leader_epoch::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeLogDirs => call.response(&describe_log_dirs::handle(&ctx, call.request(body)?).await),
         ApiKey::ApiVersions => call.response(&api_versions::handle(&ctx, call.request(body)?).await),
         ApiKey::Metadata => call.response(&metadata::handle(&ctx, call.request(body)?).await),
         ApiKey::SaslHandshake => call.response(&sasl_handshake::handle(&ctx, call.request(body)?).await),

@@ -1,0 +1,254 @@
+//! Fetch: records out, to consumers and to followers.
+
+use super::leader_hint::LeaderHints;
+use super::{Context, error};
+use crate::auth::{Operation, ResourceType};
+use crate::metadata::Image;
+use crate::replica::{Fetch, Part, PartitionKey, Query, ReadError, Reader};
+use flotilla_protocol::messages::fetch_request::FetchPartition;
+use flotilla_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use flotilla_protocol::messages::{FetchRequest, FetchResponse};
+use flotilla_protocol::{
+    BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Records, Str, Uuid,
+};
+use std::time::Duration;
+
+/// `isolation.level=read_committed`.
+const READ_COMMITTED: i8 = 1;
+/// The session epochs of a fetch that names all its partitions (KIP-227).
+const FULL_FETCH_EPOCHS: [i32; 2] = [0, -1];
+
+/// One partition of the request: looked up, or refused.
+struct Asked {
+    index: i32,
+    key: Result<PartitionKey, ErrorCode>,
+}
+
+struct AskedTopic {
+    name: Str,
+    id: Uuid,
+    partitions: Vec<Asked>,
+}
+
+/// Reads, and waits where there is less than was asked for.
+pub(super) async fn handle(ctx: &Context, request: FetchRequest) -> FetchResponse {
+    // No sessions are kept, so that every fetch is a full one; a client that believes in one begins anew.
+    if ctx.version >= 7 && !FULL_FETCH_EPOCHS.contains(&request.session_epoch) {
+        return refusal(ErrorCode::FetchSessionIdNotFound);
+    }
+    let image = ctx.image();
+    let reader = match reader(ctx, &image, &request) {
+        Ok(reader) => reader,
+        Err(code) => return refusal(code),
+    };
+    let settings = ctx.broker.settings();
+    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
+    let bytes_max = match reader {
+        Reader::Consumer { .. } => size(request.max_bytes.min(settings.fetch_max_bytes)),
+        Reader::Replica { .. } => size(request.max_bytes),
+    };
+    let mut fetch = Fetch {
+        reader,
+        wait_max: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+        bytes_min: size(request.min_bytes).min(bytes_max),
+        bytes_max,
+        partitions: Vec::new(),
+    };
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let found = find(ctx, &image, &topic.topic, topic.topic_id);
+        let partitions = topic.partitions.iter().map(|partition| {
+            let key = found.and_then(|id| {
+                let topic = image.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)?;
+                let index = PartitionIndex(partition.partition);
+                topic
+                    .partition(index)
+                    .map(|_| PartitionKey {
+                        topic_id: id,
+                        partition: index,
+                    })
+                    .ok_or(ErrorCode::UnknownTopicOrPartition)
+            });
+            match key {
+                Ok(key) => fetch.partitions.push((key, query(partition))),
+                // A refusal is told at once.
+                Err(_) => fetch.wait_max = Duration::ZERO,
+            }
+            Asked {
+                index: partition.partition,
+                key,
+            }
+        });
+        let partitions = partitions.collect();
+        topics.push(AskedTopic {
+            name: topic.topic.clone(),
+            id: topic.topic_id,
+            partitions,
+        });
+    }
+    let parts = ctx.broker.replicas.fetch(&fetch).await;
+    let mut response = respond(topics, parts, reader);
+    if ctx.version >= 16 {
+        add_hints(ctx, &ctx.image(), &mut response);
+    }
+    response
+}
+
+fn refusal(code: ErrorCode) -> FetchResponse {
+    FetchResponse {
+        error_code: code.into(),
+        ..FetchResponse::default()
+    }
+}
+
+/// Who fetches. A replica id is believed only from the broker whose certificate says so, under its current registration
+/// (KIP-903): anyone else could move a high watermark with it.
+fn reader(ctx: &Context, image: &Image, request: &FetchRequest) -> Result<Reader, ErrorCode> {
+    let (replica, epoch) = if ctx.version >= 15 {
+        let state = &request.replica_state;
+        (state.replica_id, BrokerEpoch(state.replica_epoch))
+    } else {
+        (request.replica_id, BrokerEpoch(-1))
+    };
+    if replica < 0 {
+        return Ok(Reader::Consumer {
+            read_committed: request.isolation_level == READ_COMMITTED,
+        });
+    }
+    let broker = BrokerId(replica);
+    if ctx.session.peer_broker != Some(broker) {
+        return Err(ErrorCode::ClusterAuthorizationFailed);
+    }
+    match image.broker(broker) {
+        Some(registered) if registered.epoch == epoch => Ok(Reader::Replica { broker, epoch }),
+        _ => Err(ErrorCode::StaleBrokerEpoch),
+    }
+}
+
+fn find(ctx: &Context, image: &Image, name: &Str, id: Uuid) -> Result<Uuid, ErrorCode> {
+    let topic = if ctx.version >= 13 {
+        Some(image.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)?)
+    } else {
+        image.topic(name)
+    };
+    let name = topic.map_or(name.as_str(), |topic| topic.name.as_str());
+    if !ctx.allowed_in(image, Operation::Read, ResourceType::Topic, name) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    topic
+        .map(|topic| topic.id)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+fn query(partition: &FetchPartition) -> Query {
+    Query {
+        leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+        offset: Offset(partition.fetch_offset),
+        last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+        log_start: Offset(partition.log_start_offset),
+        bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        high_watermark: Offset(partition.high_watermark),
+    }
+}
+
+fn respond(topics: Vec<AskedTopic>, parts: Vec<Result<Part, ReadError>>, reader: Reader) -> FetchResponse {
+    let mut parts = parts.into_iter();
+    let responses = topics.into_iter().map(|topic| FetchableTopicResponse {
+        topic: topic.name,
+        topic_id: topic.id,
+        partitions: topic
+            .partitions
+            .into_iter()
+            .map(|asked| match asked.key {
+                Err(code) => refused(asked.index, code),
+                // One answer for each partition that was looked up, in order.
+                Ok(_) => match parts.next() {
+                    Some(part) => partition(asked.index, part, reader),
+                    None => refused(asked.index, ErrorCode::UnknownServerError),
+                },
+            })
+            .collect(),
+    });
+    FetchResponse {
+        responses: responses.collect(),
+        ..FetchResponse::default()
+    }
+}
+
+fn refused(index: i32, code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: index,
+        error_code: code.into(),
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    }
+}
+
+fn partition(index: i32, part: Result<Part, ReadError>, reader: Reader) -> PartitionData {
+    let read_committed = reader == Reader::Consumer { read_committed: true };
+    match part {
+        Ok(part) => PartitionData {
+            partition_index: index,
+            high_watermark: part.high_watermark.0,
+            last_stable_offset: part.last_stable_offset.0,
+            log_start_offset: part.log_start.0,
+            diverging_epoch: part
+                .diverging
+                .map_or_else(EpochEndOffset::default, |end| EpochEndOffset {
+                    epoch: end.epoch.0,
+                    end_offset: end.end.0,
+                }),
+            aborted_transactions: read_committed.then(Vec::new),
+            records: Some(part.records.into()),
+            ..PartitionData::default()
+        },
+        Err(error) => {
+            let mut data = refused(index, error::of_read(&error));
+            // A follower needs to know where to begin instead.
+            if let ReadError::OutOfRange {
+                log_start,
+                high_watermark,
+                ..
+            } = error
+                && matches!(reader, Reader::Replica { .. })
+            {
+                data.log_start_offset = log_start.0;
+                data.high_watermark = high_watermark.0;
+            }
+            data
+        }
+    }
+}
+
+fn add_hints(ctx: &Context, image: &Image, response: &mut FetchResponse) {
+    let mut hints = LeaderHints::new(image);
+    for topic in &mut response.responses {
+        let Some(name) = image.topic_by_id(topic.topic_id).map(|topic| topic.name.as_str()) else {
+            continue;
+        };
+        for partition in &mut topic.partitions {
+            let index = PartitionIndex(partition.partition_index);
+            if let Some((leader, epoch)) = hints.hint(partition.error_code.into(), name, index) {
+                partition.current_leader = LeaderIdAndEpoch {
+                    leader_id: leader.0,
+                    leader_epoch: epoch.0,
+                };
+            }
+        }
+    }
+    response.node_endpoints = hints
+        .nodes(ctx)
+        .into_iter()
+        .map(|node| NodeEndpoint {
+            node_id: node.id,
+            host: node.host,
+            port: node.port,
+            rack: node.rack,
+        })
+        .collect();
+}
