@@ -1,5 +1,8 @@
 //! What the handlers for groups have in common: their words for the coordinator's, and its errors on the wire.
 
+#[cfg(test)]
+mod tests;
+
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
