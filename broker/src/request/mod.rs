@@ -3,15 +3,31 @@
 //! A handler is `async fn handle(ctx: &Context, request: XRequest) -> XResponse` and cannot fail: what went wrong is in the
 //! response. A new API is a file, a row in [`ANNOUNCED`] and a line in [`answer`].
 
+mod alter_client_quotas;
+mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_user_scram_credentials;
 mod api_versions;
+mod config_entries;
 mod context;
 mod coordinator;
+mod create_acls;
+mod create_partitions;
+mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
+mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 pub mod error;
 mod fetch;
 mod find_coordinator;
@@ -22,6 +38,7 @@ mod leader_hint;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -32,6 +49,7 @@ mod produce;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
+mod submit;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -63,6 +81,23 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ListGroups, 0, 5),
     (ApiKey::DeleteGroups, 0, 2),
     (ApiKey::OffsetDelete, 0, 0),
+    (ApiKey::CreateTopics, 2, 7),
+    (ApiKey::DeleteTopics, 1, 6),
+    (ApiKey::CreatePartitions, 0, 3),
+    (ApiKey::DescribeConfigs, 1, 4),
+    (ApiKey::AlterConfigs, 0, 2),
+    (ApiKey::IncrementalAlterConfigs, 0, 1),
+    (ApiKey::DescribeAcls, 1, 3),
+    (ApiKey::CreateAcls, 1, 3),
+    (ApiKey::DeleteAcls, 1, 3),
+    (ApiKey::DescribeUserScramCredentials, 0, 0),
+    (ApiKey::AlterUserScramCredentials, 0, 0),
+    (ApiKey::DescribeClientQuotas, 0, 1),
+    (ApiKey::AlterClientQuotas, 0, 1),
+    (ApiKey::AlterPartitionReassignments, 0, 1),
+    (ApiKey::ListPartitionReassignments, 0, 0),
+    (ApiKey::ElectLeaders, 0, 2),
+    (ApiKey::DescribeQuorum, 0, 2),
     (ApiKey::DescribeCluster, 0, 2),
     (ApiKey::DescribeTopicPartitions, 0, 0),
     (ApiKey::DeleteRecords, 0, 2),
@@ -226,6 +261,39 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::ListGroups => call.response(&list_groups::handle(&ctx, call.request(body)?).await),
         ApiKey::DeleteGroups => call.response(&delete_groups::handle(&ctx, call.request(body)?).await),
         ApiKey::OffsetDelete => call.response(&offset_delete::handle(&ctx, call.request(body)?).await),
+        ApiKey::CreateTopics => call.response(&create_topics::handle(&ctx, call.request(body)?).await),
+        ApiKey::DeleteTopics => call.response(&delete_topics::handle(&ctx, call.request(body)?).await),
+        ApiKey::CreatePartitions => {
+            call.response(&create_partitions::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeConfigs => call.response(&describe_configs::handle(&ctx, call.request(body)?).await),
+        ApiKey::AlterConfigs => call.response(&alter_configs::handle(&ctx, call.request(body)?).await),
+        ApiKey::IncrementalAlterConfigs => {
+            call.response(&alter_configs::handle_incremental(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeAcls => call.response(&describe_acls::handle(&ctx, call.request(body)?).await),
+        ApiKey::CreateAcls => call.response(&create_acls::handle(&ctx, call.request(body)?).await),
+        ApiKey::DeleteAcls => call.response(&delete_acls::handle(&ctx, call.request(body)?).await),
+        ApiKey::DescribeUserScramCredentials => {
+            call.response(&describe_user_scram_credentials::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::AlterUserScramCredentials => {
+            call.response(&alter_user_scram_credentials::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeClientQuotas => {
+            call.response(&describe_client_quotas::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::AlterClientQuotas => {
+            call.response(&alter_client_quotas::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::AlterPartitionReassignments => {
+            call.response(&alter_partition_reassignments::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ListPartitionReassignments => {
+            call.response(&list_partition_reassignments::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ElectLeaders => call.response(&elect_leaders::handle(&ctx, call.request(body)?).await),
+        ApiKey::DescribeQuorum => call.response(&describe_quorum::handle(&ctx, call.request(body)?).await),
         ApiKey::DescribeCluster => call.response(&describe_cluster::handle(&ctx, call.request(body)?).await),
         ApiKey::DescribeTopicPartitions => {
             call.response(&describe_topic_partitions::handle(&ctx, call.request(body)?).await)

@@ -37,18 +37,43 @@ pub(super) fn alter(draft: &mut Draft<'_, '_>, request: &AlterScram) -> Response
             Err(refuse(Refusal::DuplicateResource, message))
         }
     };
-    let mut items = Vec::new();
-    for upsert in &request.upserts {
+    let upserted = request.upserts.iter().map(|upsert| {
         let result = once(&upsert.user, upsert.mechanism).and_then(|()| check(upsert));
-        if result.is_ok() {
-            write(draft, upsert);
-        }
-        items.push(item(&upsert.user, result));
+        (upsert.user.as_str(), result)
+    });
+    let removed = request.removals.iter().map(|removal| {
+        let result = once(&removal.user, removal.mechanism).and_then(|()| exists(draft, removal));
+        (removal.user.as_str(), result)
+    });
+    let results: Vec<(&str, Result<(), Refused>)> = upserted.chain(removed).collect();
+    // What is asked for one user is done as a whole or not at all.
+    let refused: BTreeMap<&str, Refused> = results
+        .iter()
+        .filter_map(|(user, result)| Some((*user, result.clone().err()?)))
+        .collect();
+    for upsert in request
+        .upserts
+        .iter()
+        .filter(|upsert| !refused.contains_key(upsert.user.as_str()))
+    {
+        write(draft, upsert);
     }
-    for removal in &request.removals {
-        let result = once(&removal.user, removal.mechanism).and_then(|()| remove(draft, removal));
-        items.push(item(&removal.user, result));
+    for removal in request
+        .removals
+        .iter()
+        .filter(|removal| !refused.contains_key(removal.user.as_str()))
+    {
+        draft.write(Fact::RemoveScramCredential(removal.clone()));
     }
+    let items = results
+        .iter()
+        .map(|(user, result)| {
+            item(
+                user,
+                result.clone().and(refused.get(user).cloned().map_or(Ok(()), Err)),
+            )
+        })
+        .collect();
     of_items(items)
 }
 
@@ -88,12 +113,11 @@ pub(super) fn check(credential: &ScramCredential) -> Result<(), Refused> {
     Ok(())
 }
 
-fn remove(draft: &mut Draft<'_, '_>, removal: &RemoveScramCredential) -> Result<(), Refused> {
+fn exists(draft: &Draft<'_, '_>, removal: &RemoveScramCredential) -> Result<(), Refused> {
     let mechanism = mechanism(removal.mechanism)?;
     if draft.image.scram(&removal.user, mechanism).is_none() {
         let message = format!("user `{}` has no such credential", removal.user);
         return Err(refuse(Refusal::ResourceNotFound, message));
     }
-    draft.write(Fact::RemoveScramCredential(removal.clone()));
     Ok(())
 }

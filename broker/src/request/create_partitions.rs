@@ -1,0 +1,79 @@
+//! CreatePartitions: topics grow (KIP-195).
+
+use flotilla_control::proto::metadata::request::Request as Asked;
+use flotilla_control::proto::metadata::{CreatePartitions, GrowTopic, Replicas};
+use flotilla_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use flotilla_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use flotilla_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use flotilla_protocol::{ErrorCode, Str};
+
+use super::create_topics::named_twice;
+use super::submit::{Outcome, submit};
+use super::{Context, error};
+use crate::auth::{Operation, ResourceType};
+
+/// Grows each topic that may be altered.
+pub(super) async fn handle(ctx: &Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let image = ctx.image();
+    let twice = named_twice(request.topics.iter().map(|topic| topic.name.as_str()));
+    let mut wanted: Vec<&CreatePartitionsTopic> = Vec::new();
+    let mut results = Vec::new();
+    for topic in &request.topics {
+        if twice.contains(topic.name.as_str()) {
+            let message = format!("topic `{}` is named twice in one request", topic.name);
+            results.push(result(
+                &topic.name,
+                Outcome::because(ErrorCode::InvalidRequest, message),
+            ));
+        } else if !ctx.allowed_in(&image, Operation::Alter, ResourceType::Topic, &topic.name) {
+            results.push(result(
+                &topic.name,
+                Outcome::of(ErrorCode::TopicAuthorizationFailed),
+            ));
+        } else {
+            wanted.push(topic);
+        }
+    }
+    if !wanted.is_empty() {
+        let asked = Asked::CreatePartitions(CreatePartitions {
+            topics: wanted.iter().map(|of| grow(of)).collect(),
+        });
+        let outcome = submit(ctx, request.timeout_ms, request.validate_only, asked).await;
+        results.extend(wanted.iter().enumerate().map(|(place, topic)| match &outcome {
+            Ok(response) => {
+                let item = response.items.get(place);
+                let unknown = || Outcome::of(ErrorCode::UnknownServerError);
+                result(
+                    &topic.name,
+                    item.map_or_else(unknown, |item| error::of_item(item).into()),
+                )
+            }
+            Err(outcome) => result(&topic.name, outcome.clone()),
+        }));
+    }
+    CreatePartitionsResponse {
+        results,
+        ..CreatePartitionsResponse::default()
+    }
+}
+
+fn grow(topic: &CreatePartitionsTopic) -> GrowTopic {
+    let assigned = topic.assignments.iter().flatten();
+    GrowTopic {
+        name: topic.name.to_string(),
+        count: topic.count,
+        assignments: assigned
+            .map(|of| Replicas {
+                broker_ids: of.broker_ids.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn result(name: &Str, outcome: Outcome) -> CreatePartitionsTopicResult {
+    CreatePartitionsTopicResult {
+        name: name.clone(),
+        error_code: outcome.code(),
+        error_message: outcome.message,
+    }
+}
