@@ -67,9 +67,15 @@ struct Inner {
     hint: Mutex<Option<BrokerId>>,
 }
 
-struct Local {
-    driver: Driver,
-    leadership: watch::Receiver<Leadership>,
+/// A broker's own share in the quorum.
+#[derive(Clone)]
+pub struct Local {
+    /// Its controller.
+    pub driver: Driver,
+    /// Who leads, as it sees it.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Describes the quorum as it sees it.
+    pub describe: Arc<dyn Fn() -> DescribeQuorumResponse + Send + Sync>,
 }
 
 enum Attempt {
@@ -85,10 +91,9 @@ impl Controller {
         broker: BrokerId,
         cluster_id: String,
         metadata: Metadata,
-        local: Option<(Driver, watch::Receiver<Leadership>)>,
+        local: Option<Local>,
         remote: Arc<dyn Remote>,
     ) -> Self {
-        let local = local.map(|(driver, leadership)| Local { driver, leadership });
         let hint = Mutex::new(None);
         Self {
             inner: Arc::new(Inner {
@@ -132,33 +137,35 @@ impl Controller {
     /// # Errors
     /// When nobody answers.
     pub async fn quorum(&self) -> Result<DescribeQuorumResponse, SubmitError> {
+        let local = self.inner.local.as_ref();
+        if let Some(local) = local.filter(|local| local.leadership.borrow().leading) {
+            return Ok((local.describe)());
+        }
         let deadline = Instant::now() + ATTEMPT_TIMEOUT;
         let mut last = "no broker is known to ask".to_owned();
-        let mut best: Option<DescribeQuorumResponse> = None;
-        for broker in self.candidates() {
+        let mut best = None;
+        let mut queue = self.candidates();
+        queue.retain(|broker| *broker != self.inner.broker);
+        queue.reverse();
+        let mut asked = Vec::new();
+        while let Some(broker) = queue.pop() {
+            asked.push(broker);
             match timeout_at(deadline, self.inner.remote.describe_quorum(broker)).await {
                 Ok(Ok(described)) => {
-                    let leads = described
-                        .leader
-                        .as_ref()
-                        .is_some_and(|leader| leader.broker_id == broker.0);
-                    if leads {
-                        return Ok(described);
-                    }
                     let leader = described.leader.as_ref().map(|leader| BrokerId(leader.broker_id));
-                    if let Some(leader) = leader.filter(|leader| leader.0 >= 0)
-                        && let Ok(Ok(described)) =
-                            timeout_at(deadline, self.inner.remote.describe_quorum(leader)).await
-                    {
+                    if leader == Some(broker) {
                         return Ok(described);
                     }
                     best.get_or_insert(described);
+                    let hint = leader.filter(|leader| leader.0 >= 0 && *leader != self.inner.broker);
+                    queue.extend(hint.filter(|hint| !asked.contains(hint)));
                 }
                 Ok(Err(error)) => last = error,
                 Err(_) => break,
             }
         }
-        best.ok_or(SubmitError::NotAvailable {
+        let own = || local.map(|local| (local.describe)());
+        best.or_else(own).ok_or(SubmitError::NotAvailable {
             after: ATTEMPT_TIMEOUT,
             last,
         })

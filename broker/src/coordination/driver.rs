@@ -537,3 +537,6 @@ impl<Q: Quorum> Reign<Q> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

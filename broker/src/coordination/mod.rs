@@ -3,15 +3,18 @@
 
 mod client;
 mod driver;
+mod fleet;
 mod latest;
 mod lifecycle;
 mod listener;
+mod members;
 mod network;
 mod observer;
 mod peers;
 mod quorum;
 mod raft;
 mod raft_log;
+mod router;
 mod service;
 mod sessions;
 mod snapshot;
@@ -20,6 +23,7 @@ mod state_machine;
 mod storage;
 mod tls;
 mod voter;
+mod watched;
 mod wire;
 
 #[cfg(test)]
@@ -30,11 +34,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flotilla_control::config::InternalTls;
 use flotilla_control::proto::coordination::coordination_server::CoordinationServer;
+use flotilla_control::proto::fleet::fleet_server::FleetServer;
 use flotilla_protocol::{BrokerId, Uuid};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -43,16 +48,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::Disk;
+use fleet::Fleet;
 use observer::Observer;
 use peers::Peers;
 use raft::Member;
+use router::Router;
 use service::Service;
 
-pub use client::{Controller, Remote, SUBMIT_TIMEOUT, SubmitError};
+pub use client::{Controller, Local, Remote, SUBMIT_TIMEOUT, SubmitError};
 pub use driver::{Answer, Driver, NotController, Options, QUEUE_MAX};
 pub use latest::{Indexed, Metadata, Publisher, Subscription, WaitError};
 pub use lifecycle::{Lifecycle, Registration, Standing, Timing};
 pub use quorum::{Applied, Leadership, LeadershipLost, Quorum, Solo};
+pub use service::LogEnds;
 pub use solo::solo;
 pub use tls::Tls;
 pub use voter::{InvalidVoterId, VoterId, VoterNode};
@@ -117,6 +125,7 @@ pub struct Running {
     config: Config,
     address: SocketAddr,
     failure: watch::Sender<Option<String>>,
+    log_ends: Arc<OnceLock<LogEnds>>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -158,21 +167,34 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         now_ms: crate::clock::now_ms,
         fresh_id: Arc::new(|| Uuid(*uuid::Uuid::new_v4().as_bytes())),
     };
-    let (driver, driving) = Driver::new(Arc::new(member.clone()), options);
-    let local = Some((driver.clone(), member.leadership()));
-    let remote = Arc::new(peers.clone());
+    let (driver, driving) = Driver::new(Arc::new(member.clone()), options.clone());
+    let log_ends = Arc::new(OnceLock::new());
+    let service = Service {
+        cluster_id: config.cluster_id,
+        member: member.clone(),
+        driver: driver.clone(),
+        metadata: metadata.clone(),
+        log_ends: log_ends.clone(),
+    };
+    let described = service.clone();
+    let local = Local {
+        driver,
+        leadership: member.leadership(),
+        describe: Arc::new(move || described.describe()),
+    };
     let controller = Controller::new(
         config.broker,
         config.cluster_id.to_string(),
         metadata.clone(),
-        local,
-        remote,
+        Some(local),
+        Arc::new(peers.clone()),
     );
-    let service = Service {
-        cluster_id: config.cluster_id,
-        member: member.clone(),
-        driver,
-        metadata: metadata.clone(),
+    let fleet = Fleet {
+        service: service.clone(),
+        controller: controller.clone(),
+        peers: peers.clone(),
+        options,
+        changing: Arc::default(),
     };
     let observer = Observer {
         broker: config.broker,
@@ -185,7 +207,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let stop = CancellationToken::new();
     let tasks = vec![
-        tokio::spawn(serve(listener, tls.clone(), service, stop.clone())),
+        tokio::spawn(serve(listener, tls.clone(), service, fleet, stop.clone())),
         until(&stop, driving),
         until(&stop, observer.run()),
         until(&stop, tls.clone().follow(config.tls.clone())),
@@ -202,6 +224,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         config,
         address,
         failure,
+        log_ends,
         stop,
         tasks,
     })
@@ -229,15 +252,19 @@ fn until(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'stat
     })
 }
 
-async fn serve(listener: TcpListener, tls: Tls, service: Service, stop: CancellationToken) {
+async fn serve(listener: TcpListener, tls: Tls, service: Service, fleet: Fleet, stop: CancellationToken) {
     let coordination = CoordinationServer::new(service)
         .max_decoding_message_size(peers::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(peers::MESSAGE_BYTES_MAX);
+    let router = Router {
+        fleet: FleetServer::new(fleet),
+        coordination,
+    };
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .serve_with_incoming_shutdown(
-            coordination,
+            router,
             listener::incoming(listener, tls),
             stop.clone().cancelled_owned(),
         );
@@ -278,6 +305,12 @@ impl Running {
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.member.leadership()
+    }
+
+    /// Says from now on where the logs begin and end that this broker leads: so the fleet knows whether a topic is empty.
+    pub fn answer_log_ends(&self, log_ends: LogEnds) {
+        // Only the first one counts: there is one set of logs.
+        let _ = self.log_ends.set(log_ends);
     }
 
     /// Registers this broker and keeps its session alive.

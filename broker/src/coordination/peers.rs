@@ -147,15 +147,6 @@ impl Peers {
         FleetClient::new(self.channel(broker, Purpose::Requests, None))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
-
-    /// Forgets the connections to brokers that nobody names any more.
-    pub fn forget_unknown(&self) {
-        let known = self.brokers();
-        self.inner
-            .channels
-            .lock()
-            .retain(|(broker, _), _| known.contains(broker));
-    }
 }
 
 impl Remote for Peers {

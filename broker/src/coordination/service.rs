@@ -1,13 +1,15 @@
 //! The Coordination service: what brokers ask of each other.
 
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use flotilla_control::proto::coordination::coordination_server::Coordination;
 use flotilla_control::proto::coordination::{
-    DescribeQuorumRequest, DescribeQuorumResponse, LeaderHint, ObserveRequest, ObserveResponse, RaftMessage,
-    Snapshot, SubmitRequest, SubmitResponse, Voter, observe_response::Part,
+    DescribeQuorumRequest, DescribeQuorumResponse, LeaderHint, LogEnd, LogEndsRequest, LogEndsResponse,
+    ObserveRequest, ObserveResponse, RaftMessage, Snapshot, SubmitRequest, SubmitResponse, Voter,
+    observe_response::Part,
 };
 use flotilla_control::proto::metadata::{
     Record, Refusal, Request as MetadataRequest, Response as Refused, request,
@@ -49,7 +51,12 @@ pub struct Service {
     pub driver: Driver,
     /// The newest image here.
     pub metadata: Metadata,
+    /// Where the logs that this broker leads begin and end.
+    pub log_ends: Arc<OnceLock<LogEnds>>,
 }
+
+/// Where the logs of a topic begin and end, of the partitions that this broker leads.
+pub type LogEnds = Arc<dyn Fn(Uuid) -> Vec<LogEnd> + Send + Sync>;
 
 impl Service {
     /// Who leads, for a caller that searches.
@@ -269,6 +276,20 @@ impl Coordination for Service {
     ) -> Result<Response<DescribeQuorumResponse>, Status> {
         caller(&request, self.cluster_id)?;
         Ok(Response::new(self.describe()))
+    }
+
+    async fn log_ends(&self, request: Request<LogEndsRequest>) -> Result<Response<LogEndsResponse>, Status> {
+        self.broker(&request)?;
+        let asked = request.into_inner();
+        self.own_cluster(&asked.cluster_id)?;
+        let topic = Uuid::from_slice(&asked.topic_id)
+            .ok_or_else(|| Status::invalid_argument("a topic id has 16 bytes"))?;
+        let log_ends = self.log_ends.get();
+        let log_ends =
+            log_ends.ok_or_else(|| Status::unavailable("this broker has not opened its logs yet"))?;
+        Ok(Response::new(LogEndsResponse {
+            partitions: log_ends(topic),
+        }))
     }
 }
 

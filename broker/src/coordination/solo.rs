@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use flotilla_control::proto::coordination::{DescribeQuorumResponse, SubmitRequest, SubmitResponse};
+use flotilla_control::proto::coordination::{
+    DescribeQuorumResponse, LeaderHint, SubmitRequest, SubmitResponse, Voter,
+};
 use flotilla_protocol::BrokerId;
 use futures::future::BoxFuture;
 
-use super::client::{Controller, Remote};
+use super::client::{Controller, Local, Remote};
 use super::driver::{Driver, Options};
 use super::latest::{Indexed, Metadata, Publisher};
 use super::quorum::{Quorum as _, Solo};
@@ -40,7 +42,22 @@ pub fn solo(broker: BrokerId, first: Image, options: Options) -> (Metadata, Cont
     let quorum = Arc::new(Solo::new(broker, first, publisher));
     let (driver, task) = Driver::new(quorum.clone(), options);
     tokio::spawn(task);
-    let local = Some((driver, quorum.leadership()));
+    let describe = move || DescribeQuorumResponse {
+        leader: Some(LeaderHint {
+            broker_id: broker.0,
+            ..LeaderHint::default()
+        }),
+        voters: vec![Voter {
+            broker_id: broker.0,
+            ..Voter::default()
+        }],
+        ..DescribeQuorumResponse::default()
+    };
+    let local = Some(Local {
+        driver,
+        leadership: quorum.leadership(),
+        describe: Arc::new(describe),
+    });
     let controller = Controller::new(broker, String::new(), metadata.clone(), local, Arc::new(Alone));
     (metadata, controller, quorum)
 }
