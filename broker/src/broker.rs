@@ -1,15 +1,19 @@
-//! The composition: everything that one broker consists of.
+//! The composition: everything that one broker consists of, as request handlers reach it.
 
 use crate::auth::Authorizer;
 use crate::coordination::{Controller, Metadata};
-use crate::coordinator_runtime::Groups;
+use crate::coordinator_runtime::{self, Groups};
+use crate::metadata::Image;
 use crate::replica::{ProducerIds, Replicas};
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
-use flotilla_control::config::BrokerConfig;
+use flotilla_control::config::{AuthorizationKind, BrokerConfig};
 use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::BrokerId;
 use std::sync::Arc;
+
+/// Whether a resource that no rule names is open to everybody.
+const ALLOW_IF_NO_RULE: &str = "allow.everyone.if.no.acl.found";
 
 /// All that a request handler can reach.
 pub struct Broker {
@@ -27,9 +31,9 @@ pub struct Broker {
     pub metadata: Metadata,
     /// Takes what has to be decided.
     pub controller: Controller,
-    /// The partitions that are stored here.
+    /// The partitions that this broker stores.
     pub replicas: Arc<Replicas>,
-    /// Numbers for idempotent producers.
+    /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// The coordinators of groups that run here.
     pub groups: Arc<Groups>,
@@ -43,17 +47,57 @@ impl Broker {
     pub fn settings(&self) -> Arc<BrokerSettings> {
         self.settings.load_full()
     }
+
+    /// Takes over the settings of an image, until the metadata ends.
+    pub(crate) async fn follow_settings(self: Arc<Self>) {
+        let mut images = self.metadata.subscribe();
+        let mut latest = Some(images.latest());
+        let mut seen: Option<Arc<Image>> = None;
+        while let Some(indexed) = latest {
+            let changed = seen
+                .as_ref()
+                .is_none_or(|seen| !crate::metadata::changed_configs(seen, &indexed.image).is_empty());
+            if changed {
+                let settings = resolve_settings(&self.config, &indexed.image);
+                self.groups.configure(coordinator_runtime::config(&settings));
+                self.settings.store(Arc::new(settings));
+            }
+            seen = Some(indexed.image);
+            latest = images.changed().await;
+        }
+    }
 }
 
+/// A broker's settings: those set for it alone, then those set for all brokers, then its file's, then Kafka's defaults
+/// (KIP-226).
+pub(crate) fn resolve_settings(config: &BrokerConfig, image: &Image) -> BrokerSettings {
+    BrokerSettings::resolve(&|name| {
+        image
+            .broker_setting(config.broker_id, name)
+            .map(str::to_owned)
+            .or_else(|| config.setting(name).map(str::to_owned))
+    })
+}
+
+/// Who may do what, as the configuration file says.
+pub(crate) fn authorizer(config: &BrokerConfig) -> Authorizer {
+    match config.authorization.kind {
+        AuthorizationKind::None => Authorizer::none(),
+        AuthorizationKind::Acl => Authorizer::acl(
+            config.authorization.super_users.iter().map(String::as_str),
+            config.setting(ALLOW_IF_NO_RULE) == Some("true"),
+        ),
+    }
+}
 #[cfg(test)]
 impl Broker {
     /// A broker with id 0 and that metadata, whose controller decides in memory. To be made on a tokio runtime.
-    pub(crate) fn in_memory(image: crate::metadata::Image) -> Arc<Self> {
+    pub(crate) fn in_memory(image: Image) -> Arc<Self> {
         Self::in_memory_with(image, Authorizer::none())
     }
 
     /// The same with access rules.
-    pub(crate) fn in_memory_with(image: crate::metadata::Image, authorizer: Authorizer) -> Arc<Self> {
+    pub(crate) fn in_memory_with(image: Image, authorizer: Authorizer) -> Arc<Self> {
         use crate::coordination;
         use std::time::Duration;
         let config: BrokerConfig = testing::config();
@@ -65,7 +109,7 @@ impl Broker {
         };
         let replicas = crate::replica::testing::in_memory(config.broker_id, &image);
         let (metadata, controller, _) = coordination::solo(config.broker_id, image, options);
-        let groups = crate::coordinator_runtime::testing::groups(&metadata);
+        let groups = coordinator_runtime::testing::groups(&metadata);
         Arc::new(Self {
             id: config.broker_id,
             cluster_id: config.cluster_id.to_string(),

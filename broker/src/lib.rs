@@ -12,4 +12,8 @@ pub mod net;
 pub mod partition;
 pub mod replica;
 pub mod request;
+mod run;
+pub mod start;
 pub mod telemetry;
+
+pub use run::run;
