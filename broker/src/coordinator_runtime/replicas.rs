@@ -110,3 +110,135 @@ fn refusal(error: &AppendError) -> WriteError {
         _ => WriteError::TooLarge,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
+
+    use super::*;
+    use crate::coordination::{Indexed, Publisher};
+    use crate::coordinator_runtime::Groups;
+    use crate::group::{Commit, CommitPartition, Config, Error, Fetch, FetchedPartition, Reply, Request};
+    use crate::log::{Disk, SimDisk};
+    use crate::metadata::{Fact, Image};
+    use crate::replica::testing;
+
+    const NUMBER: u8 = 5;
+
+    /// Broker 0 has started for the `start`-th time; `leader` leads in that epoch.
+    fn image(start: u8, leader: i32, epoch: i32) -> Image {
+        let facts: [Fact; 4] = [
+            testing::broker(0, start),
+            testing::broker(1, 1),
+            testing::topic(TOPIC, NUMBER),
+            testing::partition(NUMBER, 0, &[0], &[leader], epoch),
+        ];
+        testing::image(facts)
+    }
+
+    fn commit(offset: i64) -> Request {
+        Request::Commit(Commit {
+            group: "g".into(),
+            generation: -1,
+            member_id: "".into(),
+            instance_id: None,
+            retention_ms: -1,
+            knows_group_not_found: true,
+            partitions: vec![CommitPartition {
+                topic: "orders".into(),
+                topic_id: Uuid::ZERO,
+                partition: 0,
+                offset,
+                leader_epoch: -1,
+                metadata: "".into(),
+            }],
+        })
+    }
+
+    struct Started {
+        replicas: Arc<Replicas>,
+        groups: Arc<Groups>,
+        _publisher: Publisher,
+    }
+
+    fn start(disk: &Arc<dyn Disk>, number: u8) -> Started {
+        let image = Arc::new(image(number, 0, i32::from(number)));
+        let incarnation = testing::incarnation(BrokerId(0), number);
+        let replicas = testing::open(disk, Path::new("/data"), BrokerId(0), incarnation);
+        let (publisher, metadata) = Publisher::new(Indexed {
+            index: 1,
+            image: image.clone(),
+        });
+        let (partitions, leadership) = of_replicas(&replicas);
+        let groups = Groups::new(metadata, partitions, Config::default());
+        tokio::spawn(groups.clone().run(leadership));
+        replicas.apply(&image);
+        Started {
+            replicas,
+            groups,
+            _publisher: publisher,
+        }
+    }
+
+    impl Started {
+        async fn until(&self, wanted: impl Fn(&Reply) -> bool) {
+            let reached = async {
+                while !wanted(&self.groups.ask_shard(PartitionIndex(0), Request::List).await) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), reached)
+                .await
+                .expect("in time");
+        }
+
+        async fn offset(&self) -> i64 {
+            let fetch = Request::Fetch(Fetch {
+                group: "g".into(),
+                partitions: None,
+                require_stable: false,
+            });
+            match self.groups.ask("g", fetch).await {
+                Reply::Fetch(Ok(found)) => match &found[..] {
+                    [
+                        FetchedPartition {
+                            committed: Ok(Some(found)),
+                            ..
+                        },
+                    ] => found.offset,
+                    other => panic!("one offset: {other:?}"),
+                },
+                other => panic!("fetched: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn groups_live_in_this_brokers_log_and_outlive_a_crash() {
+        let power = Arc::new(SimDisk::new());
+        let disk: Arc<dyn Disk> = power.clone();
+        let first = start(&disk, 1);
+        first.until(|reply| matches!(reply, Reply::List(Ok(_)))).await;
+        for offset in 1..=3 {
+            assert_eq!(
+                first.groups.ask("g", commit(offset)).await,
+                Reply::Commit(Ok(vec![Ok(())]))
+            );
+        }
+        assert_eq!(first.offset().await, 3);
+        // Another broker leads: what is asked here is sent there.
+        first.replicas.apply(&Arc::new(image(1, 1, 2)));
+        first
+            .until(|reply| *reply == Reply::List(Err(Error::NotCoordinator)))
+            .await;
+        drop(first);
+
+        // Commits were answered synced: they survive the loss of all that was not.
+        power.crash(7);
+        let second = start(&disk, 3);
+        second.until(|reply| matches!(reply, Reply::List(Ok(_)))).await;
+        assert_eq!(second.offset().await, 3);
+    }
+}
