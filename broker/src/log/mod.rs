@@ -370,9 +370,9 @@ impl Log {
         Ok(())
     }
 
-    /// Writes all that a next start needs, so that it need not look through the log. Records are synced; the rest is
-    /// with [`Volume::mark_clean`], for all logs at once. The log can be used further; it has to be closed again then.
-    /// Nothing is written for a log that did not change.
+    /// Writes all that a next start needs, so that it need not look through the log. None of it is synced, records
+    /// included: [`Volume::mark_clean`] does that for all logs at once, before it says that the stop was a clean one.
+    /// The log can be used further; it has to be closed again then. Nothing is written for a log that did not change.
     ///
     /// # Errors
     /// Those of the disk. The stop is not a clean one then.
@@ -381,7 +381,6 @@ impl Log {
         if !self.changed {
             return Ok(());
         }
-        self.sync()?;
         let disk = &*self.storage.disk;
         if let Some(active) = &mut self.active {
             if active.size_bytes > 0 {

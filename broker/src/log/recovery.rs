@@ -28,7 +28,8 @@ pub struct OpenOptions {
     pub config: Config,
     /// Milliseconds of the epoch.
     pub now_ms: i64,
-    /// The volume was closed cleanly, so that what lies there can be believed.
+    /// The volume was closed cleanly, so that what lies there can be believed. Where it was not, opening the volume has
+    /// synced what was left, so that the log counts as synced once it is looked through.
     pub clean: bool,
     /// From the volume's checkpoint; `None`: the first segment says it.
     pub start_offset: Option<Offset>,
@@ -123,13 +124,10 @@ impl Log {
         if log.active.is_some() {
             log.reload_producers()?;
         }
-        if recovery.segments_scanned > 0 {
-            // What was looked through may be in the page cache only.
-            log.changed = true;
-            if let Some(active) = &log.active {
-                let path = FileKind::Log.path(dir, active.base);
-                disk.sync(&path).during_sync(&path)?;
-            }
+        log.changed = recovery.segments_scanned > 0;
+        if let (Some(_), Some(active)) = (&recovery.cut, &log.active) {
+            let path = FileKind::Log.path(dir, active.base);
+            disk.sync(&path).during_sync(&path)?;
         }
         Ok((log, recovery))
     }

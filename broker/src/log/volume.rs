@@ -218,8 +218,7 @@ impl Volume {
             entries => entries.map_err(because(path))?,
         };
         // What a file system has in its root, what a lock leaves behind, and what was written when formatting stopped.
-        let written = format!("{META_PROPERTIES}.tmp");
-        let harmless = ["lost+found", LOCK, "meta.properties.tmp", written.as_str()];
+        let harmless = ["lost+found", LOCK, "meta.properties.tmp"];
         if entries
             .iter()
             .any(|entry| !harmless.contains(&entry.name.as_str()))
@@ -319,7 +318,13 @@ impl Volume {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(because(&mark)(error)),
         };
-        disk.sync_dir(&self.path).map_err(because(&self.path))?;
+        // What a killed broker left is in memory only, maybe: logs count what they find as safe.
+        let synced = if clean {
+            disk.sync_dir(&self.path)
+        } else {
+            disk.sync_all(&self.path)
+        };
+        synced.map_err(because(&self.path))?;
         let mut partitions = Vec::new();
         for entry in disk.list(&self.path).map_err(because(&self.path))? {
             let path = self.path.join(&entry.name);

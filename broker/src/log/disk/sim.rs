@@ -275,9 +275,9 @@ impl Disk for SimDisk {
         if state.names.contains_key(path) {
             return state.write(path, Write::Truncate(0));
         }
-        if !path
+        if path
             .parent()
-            .is_some_and(|dir| state.names.get(dir) == Some(&None))
+            .is_none_or(|dir| state.names.get(dir) != Some(&None))
         {
             return Err(error(io::ErrorKind::NotFound));
         }
