@@ -109,9 +109,20 @@ impl Broker {
         };
         let replicas = crate::replica::testing::in_memory(config.broker_id, &image);
         let (metadata, controller, _) = coordination::solo(config.broker_id, image, options);
+        Self::in_memory_of(replicas, metadata, controller, authorizer)
+    }
+
+    /// A broker of those parts.
+    pub(crate) fn in_memory_of(
+        replicas: Arc<Replicas>,
+        metadata: Metadata,
+        controller: Controller,
+        authorizer: Authorizer,
+    ) -> Arc<Self> {
+        let config: BrokerConfig = testing::config();
         let groups = coordinator_runtime::testing::groups(&metadata);
         Arc::new(Self {
-            id: config.broker_id,
+            id: replicas.broker(),
             cluster_id: config.cluster_id.to_string(),
             settings: ArcSwap::from_pointee(BrokerSettings::resolve(&|_| None)),
             authorizer,

@@ -22,6 +22,9 @@ impl Replicas {
     /// speaks of one that is no more. Blocks: logs are created and deleted.
     pub fn apply(&self, new: &Arc<Image>) {
         let mut applied = self.inner.applied.lock();
+        if self.inner.is_closed.load(Ordering::Acquire) {
+            return;
+        }
         let Some(own) = new
             .broker(self.broker())
             .filter(|own| own.incarnation == self.inner.incarnation)

@@ -114,7 +114,9 @@ impl Replicas {
                 partitions: RwLock::new(partitions),
                 applied: Mutex::new(Arc::new(Image::default())),
                 followers: Mutex::new(leadership::Followers::default()),
+                is_closed: AtomicBool::new(false),
                 is_settled: AtomicBool::new(false),
+                syncers: Mutex::default(),
                 missing: Mutex::default(),
                 failed,
                 written_high_watermarks: Mutex::default(),
@@ -132,9 +134,10 @@ impl Replicas {
     fn start_syncers(self: &Arc<Self>) -> std::io::Result<()> {
         for (place, volume) in self.inner.volumes.iter().enumerate() {
             let (volume, shared) = (volume.clone(), self.inner.shared.clone());
-            std::thread::Builder::new()
+            let syncer = std::thread::Builder::new()
                 .name(format!("sync-{place}"))
                 .spawn(move || volume.run_syncs(&shared.metrics))?;
+            self.inner.syncers.lock().push(syncer);
         }
         Ok(())
     }

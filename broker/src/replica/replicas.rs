@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flotilla_control::settings::{self, BrokerSettings, TopicConfig};
 use flotilla_protocol::records::TimestampType;
-use flotilla_protocol::{BrokerId, LeaderEpoch, Offset, Uuid};
+use flotilla_protocol::{BrokerId, LeaderEpoch, Offset, PartitionIndex, Uuid};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -44,8 +44,11 @@ pub(super) struct Inner {
     /// The metadata that all roles follow. Held while it is applied.
     pub applied: Mutex<Arc<Image>>,
     pub followers: Mutex<leadership::Followers>,
+    /// Whether roles are over for good: the replicas are closed, or being closed.
+    pub is_closed: AtomicBool,
     /// Whether what lies here was held against complete metadata once.
     pub is_settled: AtomicBool,
+    pub syncers: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// Partitions whose logs could not be created yet.
     pub missing: Mutex<BTreeSet<PartitionKey>>,
     pub failed: watch::Sender<Option<String>>,
@@ -230,6 +233,18 @@ impl Replicas {
         }
     }
 
+    /// Where the logs of a topic's partitions start and end, of those that this broker leads.
+    #[must_use]
+    pub fn led_ends(&self, topic_id: Uuid) -> Vec<(PartitionIndex, Offset, Offset)> {
+        let ends = self.all().into_iter().filter_map(|hosted| {
+            let key = hosted.key();
+            let state = hosted.here().filter(|_| key.topic_id == topic_id)?;
+            matches!(state.role, hosted::Role::Leader(_))
+                .then(|| (key.partition, state.log.log_start(), state.log.log_end()))
+        });
+        ends.collect()
+    }
+
     /// Follows what this broker is to the partitions of a topic: what it leads now, then every change, in order.
     pub fn leadership(&self, topic: &str) -> mpsc::UnboundedReceiver<LeadershipChange> {
         // While metadata is not applied, roles do not change.
@@ -283,6 +298,15 @@ pub(super) fn log_config(topic: &TopicConfig, broker: &BrokerSettings) -> log::C
             settings::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
         },
         producer_id_expiration_ms: i64::from(broker.producer_id_expiration_ms),
+    }
+}
+
+impl Drop for Replicas {
+    fn drop(&mut self) {
+        // The threads of the group commit end.
+        for volume in &self.inner.volumes {
+            volume.close();
+        }
     }
 }
 

@@ -95,6 +95,7 @@ pub(crate) fn broker(id: i32, start: u8) -> Fact {
         endpoints: vec![endpoint("internal", 9092 + id as u32)],
         replication: Some(endpoint("replication", 19092 + id as u32)),
         roles: vec!["broker".to_owned()],
+        flotilla_version_max: 1,
         ..proto::Broker::default()
     })
 }

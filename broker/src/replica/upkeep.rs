@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often volumes are looked at for room, and `flush.ms` is seen to.
@@ -24,7 +25,7 @@ const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Running {
     replicas: Arc<Replicas>,
     tasks: JoinSet<()>,
-    loops: Arc<Mutex<Vec<AbortHandle>>>,
+    loops: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Replicas {
@@ -47,12 +48,12 @@ impl Replicas {
             .take()
             .expect("replicas are started once");
         tasks.spawn(alter::run(self.clone(), metadata.clone(), controller, proposed));
-        let loops: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
+        let loops: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
         let (of_loops, replicas, of_fetchers) = (loops.clone(), self.clone(), metadata.clone());
         let runtime = tokio::runtime::Handle::current();
         self.inner.fetchers.begin(move |leader, lane| {
             let follow = fetcher::run(replicas.clone(), of_fetchers.clone(), dial.clone(), leader, lane);
-            of_loops.lock().push(runtime.spawn(follow).abort_handle());
+            of_loops.lock().push(runtime.spawn(follow));
         });
         tasks.spawn(follow(self.clone(), metadata));
         let settings = self.settings();
@@ -191,6 +192,11 @@ impl Replicas {
     /// Ends all roles, syncs and closes all logs, and marks the volumes as cleanly stopped. Blocks.
     fn close(&self) {
         self.inner.fetchers.end();
+        {
+            // An image that is being applied is waited for; none is after it.
+            let _applied = self.inner.applied.lock();
+            self.inner.is_closed.store(true, Ordering::Release);
+        }
         let all = self.all();
         for hosted in &all {
             hosted.idle();
@@ -205,8 +211,13 @@ impl Replicas {
             }
         }
         self.write_recovery_points();
+        self.volumes().iter().for_each(|volume| volume.close());
+        for syncer in std::mem::take(&mut *self.inner.syncers.lock()) {
+            if syncer.join().is_err() {
+                tracing::error!("a thread that syncs ended in a panic");
+            }
+        }
         for volume in self.volumes() {
-            volume.close();
             if volume.health() == Health::Offline || unclean.iter().any(|dir| dir == volume.dir()) {
                 continue;
             }
@@ -232,9 +243,13 @@ impl Running {
     /// Ends in order: what is appended is synced, and the next start need not look through the logs. Call once clients
     /// are gone and leadership is handed over.
     pub async fn stop(mut self) {
+        self.replicas.inner.fetchers.end();
         self.tasks.shutdown().await;
-        for handle in self.loops.lock().drain(..) {
-            handle.abort();
+        let loops = std::mem::take(&mut *self.loops.lock());
+        for following in loops {
+            following.abort();
+            // It was aborted, and says so.
+            let _ = following.await;
         }
         let replicas = self.replicas.clone();
         let _ = tokio::task::spawn_blocking(move || replicas.close()).await;

@@ -33,7 +33,7 @@ struct AskedTopic {
 }
 
 /// Reads, and waits where there is less than was asked for.
-pub(super) async fn handle(ctx: &Context, request: FetchRequest) -> FetchResponse {
+pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchResponse {
     // No sessions are kept, so that every fetch is a full one; a client that believes in one begins anew.
     if ctx.version >= 7 && !FULL_FETCH_EPOCHS.contains(&request.session_epoch) {
         return refusal(ErrorCode::FetchSessionIdNotFound);

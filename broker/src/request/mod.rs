@@ -29,7 +29,7 @@ mod describe_topic_partitions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
 pub mod error;
-mod fetch;
+pub(crate) mod fetch;
 mod find_coordinator;
 mod heartbeat;
 mod init_producer_id;
