@@ -3,6 +3,8 @@
 //! A handler is `async fn handle(ctx: &Context, request: XRequest) -> XResponse` and cannot fail: what went wrong is in the
 //! response. A new API is a file, a row in [`ANNOUNCED`] and a line in [`answer`].
 
+#[cfg(test)]
+mod admin_tests;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
