@@ -4,6 +4,6 @@ mod config;
 mod identity;
 mod member;
 
-pub use config::{Address, Place, broker_config, settings};
+pub use config::{Address, Place, broker_config, listeners, settings};
 pub use identity::Identity;
 pub use member::{Member, members};
