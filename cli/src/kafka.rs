@@ -27,10 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// No answer that is asked for here is larger.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
-/// ListOffsets' version, and its timestamps for both ends of a log.
+/// ListOffsets' version, and its timestamp for the end of a log.
 const LIST_OFFSETS: i16 = 7;
 const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 
 /// Connections to the brokers of a fleet, made when they are needed.
 pub struct Brokers {
@@ -115,22 +114,6 @@ impl Brokers {
         &mut self,
         leaders: &BTreeMap<(String, i32), BrokerId>,
     ) -> BTreeMap<(String, i32), i64> {
-        self.offsets(leaders, LATEST).await
-    }
-
-    /// The beginnings of partitions; as [`Brokers::latest`].
-    pub async fn earliest(
-        &mut self,
-        leaders: &BTreeMap<(String, i32), BrokerId>,
-    ) -> BTreeMap<(String, i32), i64> {
-        self.offsets(leaders, EARLIEST).await
-    }
-
-    async fn offsets(
-        &mut self,
-        leaders: &BTreeMap<(String, i32), BrokerId>,
-        timestamp: i64,
-    ) -> BTreeMap<(String, i32), i64> {
         let mut by_leader: BTreeMap<BrokerId, BTreeMap<&str, Vec<i32>>> = BTreeMap::new();
         for ((topic, partition), leader) in leaders {
             by_leader
@@ -153,7 +136,7 @@ impl Brokers {
                             .map(|partition_index| ListOffsetsPartition {
                                 partition_index,
                                 current_leader_epoch: -1,
-                                timestamp,
+                                timestamp: LATEST,
                             })
                             .collect(),
                     })

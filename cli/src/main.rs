@@ -60,8 +60,5 @@ fn broker(arguments: &BrokerArguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    {
-        let _ = &arguments.config;
-        ExitCode::FAILURE
-    }
+    flotilla_broker::run(&arguments.config)
 }

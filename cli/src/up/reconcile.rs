@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flotilla_control::BrokerId;
 use flotilla_control::config::BrokerConfig;
 use flotilla_control::placement::Move;
 use flotilla_control::proto::fleet::fleet_client::FleetClient;
@@ -24,7 +23,6 @@ use super::plan::Authorities;
 use super::view::View;
 use crate::fleet::answered;
 use crate::home::{FollowedTopic, Home, Memory};
-use crate::kafka::Brokers;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -304,32 +302,12 @@ impl Reconcile<'_> {
 
     async fn delete_topic(&mut self, key: &str, topic: &FollowedTopic) {
         let name = &topic.name;
-        let kept = |message: &str| Reported {
-            file: self.home.path().to_owned(),
-            line: 0,
-            message: format!("topic `{name}`, whose manifest is gone, stays: {message}"),
-        };
-        match topic.deletion_policy {
-            DeletionPolicy::Retain => {
-                self.memory.topics.remove(key);
-                self.outcome
-                    .changed
-                    .push(format!("topic {name} is kept, as its deletionPolicy says"));
-                return;
-            }
-            DeletionPolicy::DeleteIfEmpty => match self.holds_records(name).await {
-                Some(false) => {}
-                Some(true) => {
-                    let problem = kept("it holds records, and its deletionPolicy is DeleteIfEmpty");
-                    self.outcome.problems.push(problem);
-                    return;
-                }
-                None => {
-                    self.outcome.again = true;
-                    return;
-                }
-            },
-            DeletionPolicy::Delete => {}
+        if topic.deletion_policy == DeletionPolicy::Retain {
+            self.memory.topics.remove(key);
+            self.outcome
+                .changed
+                .push(format!("topic {name} is kept, as its deletionPolicy says"));
+            return;
         }
         let request = DeleteTopicRequest {
             name: name.clone(),
@@ -350,27 +328,6 @@ impl Reconcile<'_> {
         if deleted {
             self.memory.topics.remove(key);
         }
-    }
-
-    /// Whether a topic holds records; `None` where its leaders do not say.
-    async fn holds_records(&self, name: &str) -> Option<bool> {
-        let Some(state) = self.view.topics.get(name) else {
-            return Some(false);
-        };
-        let leaders: BTreeMap<(String, i32), BrokerId> = state
-            .partitions
-            .iter()
-            .map(|partition| ((name.to_owned(), partition.partition), BrokerId(partition.leader)))
-            .collect();
-        let mut brokers = Brokers::of(self.home, self.brokers).ok()?;
-        let (first, last) = (brokers.earliest(&leaders).await, brokers.latest(&leaders).await);
-        if leaders
-            .keys()
-            .any(|at| !first.contains_key(at) || !last.contains_key(at))
-        {
-            return None;
-        }
-        Some(leaders.keys().any(|at| first[at] < last[at]))
     }
 
     /// Moves partitions.
