@@ -7,8 +7,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
-/// What is logged where nothing else is asked for.
-pub const DEFAULT_FILTER: &str = "info";
+/// What is logged where nothing else is asked for. Raft tells of every vote; what matters of it is told by `coordination`.
+pub const DEFAULT_FILTER: &str = "info,openraft=error";
 
 /// Changes what is logged.
 #[derive(Clone, Default)]
