@@ -57,14 +57,22 @@ impl Epochs {
         Some((known, end))
     }
 
-    /// Records that `epoch` begins at `start`. Nothing happens where that epoch, or a later one, is known already:
-    /// its first offset stays. Epochs that would begin at or after `start` have lost their records and are forgotten.
+    /// Records that `epoch` begins at `start`. Where it is the latest one already, its first offset stays. Entries that
+    /// contradict it are forgotten: those that begin at or after `start`, and those of later epochs, which this broker
+    /// noted when it became leader and never wrote a record in.
     pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) {
-        if epoch.0 < 0 || self.latest().is_some_and(|latest| epoch <= latest) {
+        if epoch.0 < 0 {
             return;
         }
-        let kept = self.entries.partition_point(|(_, known)| *known < start);
-        self.entries.truncate(kept);
+        while let Some((known, at)) = self.entries.last().copied() {
+            if known == epoch && at <= start {
+                return;
+            }
+            if known < epoch && at < start {
+                break;
+            }
+            self.entries.pop();
+        }
         self.entries.push((epoch, start));
         self.changed = true;
     }
@@ -180,11 +188,20 @@ mod tests {
         let mut epochs = epochs(&[(1, 0), (2, 10), (3, 10)]);
         assert_eq!(pairs(&epochs), [(1, 0), (3, 10)]);
         epochs.assign(LeaderEpoch(3), Offset(12));
-        epochs.assign(LeaderEpoch(2), Offset(12));
         epochs.assign(LeaderEpoch(-1), Offset(12));
         assert_eq!(pairs(&epochs), [(1, 0), (3, 10)]);
         assert_eq!(epochs.epoch_for(Offset(9)), Some(LeaderEpoch(1)));
         assert_eq!(epochs.epoch_for(Offset(10)), Some(LeaderEpoch(3)));
+    }
+
+    #[test]
+    fn records_of_an_earlier_epoch_prove_a_later_one_never_was() {
+        let mut epochs = epochs(&[(1, 0), (2, 10), (5, 20)]);
+        epochs.assign(LeaderEpoch(2), Offset(20));
+        assert_eq!(pairs(&epochs), [(1, 0), (2, 10)]);
+        epochs.assign(LeaderEpoch(5), Offset(25));
+        epochs.assign(LeaderEpoch(4), Offset(25));
+        assert_eq!(pairs(&epochs), [(1, 0), (2, 10), (4, 25)]);
     }
 
     #[test]

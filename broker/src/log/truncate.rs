@@ -10,7 +10,7 @@ use super::recovery::resume;
 use super::segment::{Active, FileKind, View, Visit, walk};
 
 impl Log {
-    /// Removes all records at or above `offset`, durably. Where `offset` lies within a batch, all of that batch goes,
+    /// Removes all records at or above `offset`, durably, and epochs that begin where the log ends then. Where `offset` lies within a batch, all of that batch goes,
     /// and the log ends where the batch began.
     ///
     /// # Errors
@@ -18,6 +18,10 @@ impl Log {
     pub fn truncate_to(&mut self, offset: Offset) -> Result<(), Error> {
         self.check_usable()?;
         if offset >= self.log_end {
+            // This broker may have been the leader of an epoch that it never wrote a record in.
+            let known = self.epochs.entries().len();
+            self.epochs.truncate_end(self.log_end);
+            self.changed |= self.epochs.entries().len() < known;
             return Ok(());
         }
         if offset <= self.first_base() {

@@ -270,6 +270,19 @@ fn truncation_cuts_whole_batches_and_what_is_known_of_them() {
 }
 
 #[test]
+fn an_epoch_without_records_is_forgotten_by_a_truncation_to_the_end() {
+    let (_, _, mut log) = new(Config::default());
+    fill(&mut log, 1);
+    log.assign_epoch(LeaderEpoch(5));
+    assert_eq!(log.epochs().latest(), Some(LeaderEpoch(5)));
+    log.truncate_to(Offset(2)).unwrap();
+    assert_eq!(
+        (log.epochs().entries(), log.log_end()),
+        (&[(EPOCH, Offset(0))][..], Offset(2))
+    );
+}
+
+#[test]
 fn starting_over_keeps_only_the_offset() {
     let (disk, storage, mut log) = new(small());
     fill(&mut log, 20);
