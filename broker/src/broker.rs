@@ -89,6 +89,7 @@ pub(crate) fn authorizer(config: &BrokerConfig) -> Authorizer {
         ),
     }
 }
+
 #[cfg(test)]
 impl Broker {
     /// A broker with id 0 and that metadata, whose controller decides in memory. To be made on a tokio runtime.
@@ -98,9 +99,17 @@ impl Broker {
 
     /// The same with access rules.
     pub(crate) fn in_memory_with(image: Image, authorizer: Authorizer) -> Arc<Self> {
+        Self::in_memory_configured(testing::config(), image, authorizer)
+    }
+
+    /// The same with that configuration.
+    pub(crate) fn in_memory_configured(
+        config: BrokerConfig,
+        image: Image,
+        authorizer: Authorizer,
+    ) -> Arc<Self> {
         use crate::coordination;
         use std::time::Duration;
-        let config: BrokerConfig = testing::config();
         let options = coordination::Options {
             session_timeout: Duration::from_secs(3600),
             settings: Arc::new(|_| None),
@@ -109,7 +118,7 @@ impl Broker {
         };
         let replicas = crate::replica::testing::in_memory(config.broker_id, &image);
         let (metadata, controller, _) = coordination::solo(config.broker_id, image, options);
-        Self::in_memory_of(replicas, metadata, controller, authorizer)
+        Self::in_memory_from(config, replicas, metadata, controller, authorizer)
     }
 
     /// A broker of those parts.
@@ -119,7 +128,16 @@ impl Broker {
         controller: Controller,
         authorizer: Authorizer,
     ) -> Arc<Self> {
-        let config: BrokerConfig = testing::config();
+        Self::in_memory_from(testing::config(), replicas, metadata, controller, authorizer)
+    }
+
+    fn in_memory_from(
+        config: BrokerConfig,
+        replicas: Arc<Replicas>,
+        metadata: Metadata,
+        controller: Controller,
+        authorizer: Authorizer,
+    ) -> Arc<Self> {
         let groups = coordinator_runtime::testing::groups(&metadata);
         Arc::new(Self {
             id: replicas.broker(),
@@ -138,7 +156,7 @@ impl Broker {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use flotilla_control::config::{
         Admin, Advertised, Authorization, BrokerConfig, Internal, InternalTls, Quorum, Role,
     };
@@ -146,7 +164,7 @@ mod testing {
     use std::net::{Ipv4Addr, SocketAddr};
 
     /// Of a broker whose addresses are any.
-    pub(super) fn config() -> BrokerConfig {
+    pub(crate) fn config() -> BrokerConfig {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let internal = || Internal {
             bind: any,

@@ -16,4 +16,4 @@ mod run;
 pub mod start;
 pub mod telemetry;
 
-pub use run::run;
+pub use run::{FAILED, INTERRUPTED, STOPPED, run};

@@ -1,16 +1,22 @@
-//! The process: configuration, start, serve, drain.
+//! The broker as a process: from a file to an exit code.
 
+use crate::start::{self, Running};
+use crate::telemetry::log::Level;
+use flotilla_control::config::BrokerConfig;
+use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use flotilla_control::config::BrokerConfig;
-use tokio::signal::unix::{SignalKind, signal};
+/// It was asked to stop, and has.
+pub const STOPPED: u8 = 0;
+/// It could not start, or not go on: what is wrong stands on standard error.
+pub const FAILED: u8 = 1;
+/// It was told a second time to stop, and did so at once.
+pub const INTERRUPTED: u8 = 130;
 
-use crate::start::start;
-use crate::telemetry::log::Level;
-
-/// Runs a broker until it is told to stop (SIGTERM, SIGINT) or cannot go on, and gives the exit code: 0 after a clean stop, 1
-/// when it did not start or had to stop. What is wrong is said on standard error. A second signal stops it at once.
+/// Runs a broker until SIGTERM or SIGINT, then hands its leadership over and stops. Blocks. Logs to standard error.
+/// What is wrong is said there in one line, with what to do.
 #[must_use]
 pub fn run(config: &Path) -> ExitCode {
     let level = match Level::install() {
@@ -21,47 +27,92 @@ pub fn run(config: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    runtime.block_on(serve(config, level))
+    let code = runtime.block_on(serve(config, level));
+    // What still waits for a disk must not keep the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
 }
 
-fn refuse(error: &dyn std::fmt::Display) -> ExitCode {
+fn refuse(error: &dyn Display) -> ExitCode {
     eprintln!("error: {error}");
-    ExitCode::FAILURE
+    ExitCode::from(FAILED)
 }
 
-async fn serve(config: BrokerConfig, level: Level) -> ExitCode {
-    // Before anything is open, so that a signal during the start is not lost.
+async fn serve(config: BrokerConfig, level: Level) -> u8 {
     let (mut terminate, mut interrupt) =
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => return refuse(&error),
+            (Err(error), _) | (_, Err(error)) => {
+                eprintln!("error: signals cannot be received: {error}");
+                return FAILED;
+            }
         };
-    let started = tokio::select! {
-        started = start(config, level) => started,
-        _ = terminate.recv() => return ExitCode::SUCCESS,
-        _ = interrupt.recv() => return ExitCode::SUCCESS,
+    let (broker, cluster) = (config.broker_id, config.cluster_id);
+    tracing::info!(%broker, %cluster, version = env!("CARGO_PKG_VERSION"), "broker starts");
+    let running = tokio::select! {
+        started = Box::pin(start::start(config, level)) => match started {
+            Ok(running) => running,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return FAILED;
+            }
+        },
+        () = asked_to_stop(&mut terminate, &mut interrupt) => {
+            tracing::info!("stopped before it had started");
+            return STOPPED;
+        }
     };
-    let running = match started {
-        Ok(running) => running,
-        Err(error) => return refuse(&error),
+    tracing::info!(%broker, "broker serves");
+    let code = tokio::select! {
+        () = asked_to_stop(&mut terminate, &mut interrupt) => STOPPED,
+        why = running.failed() => {
+            tracing::error!(why, "the broker cannot go on");
+            eprintln!("error: {why}");
+            FAILED
+        }
     };
-    let failure = tokio::select! {
-        why = running.failed() => Some(why),
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-    };
-    if let Some(why) = failure {
-        running.abandon().await;
-        return refuse(&why);
-    }
-    tracing::info!("stopping: leadership is handed over first");
     tokio::select! {
-        () = running.drain() => ExitCode::SUCCESS,
-        _ = terminate.recv() => refuse(&"stopped at once by a second signal"),
-        _ = interrupt.recv() => refuse(&"stopped at once by a second signal"),
+        () = Box::pin(end(running, code)) => code,
+        () = asked_to_stop(&mut terminate, &mut interrupt) => {
+            tracing::warn!("stopped at once: the next start looks through the logs");
+            INTERRUPTED
+        }
+    }
+}
+
+async fn end(running: Running, code: u8) {
+    if code == STOPPED {
+        tracing::info!("broker stops");
+        running.drain().await;
+        tracing::info!("broker has stopped");
+    } else {
+        running.stop().await;
+    }
+}
+
+async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Logs and connections take files: as many as the system lets us have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    ) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }

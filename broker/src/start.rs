@@ -1,58 +1,67 @@
-//! How a broker starts and ends, in order: sockets first, so that a port that is taken costs nothing; then the volumes and
-//! their logs; then the quorum; then the replicas, the groups and the clients; last it asks to be let in.
-
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use flotilla_control::config::{BrokerConfig, Role};
-use flotilla_control::proto::metadata::Endpoint;
-use flotilla_control::settings::BrokerSettings;
-use flotilla_protocol::{BrokerId, Uuid};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+//! From a configuration to a broker that serves, and back again.
+//!
+//! The order matters. Ports are taken first and certificates read, so that what cannot work touches no data. Then the volumes are
+//! recognised or formatted, the quorum is joined, logs are recovered, the broker registers, and only when the fleet takes it as
+//! alive do clients get in: until then their connections are refused, and they go to another broker at once.
 
 use crate::broker::{Broker, authorizer, resolve_settings};
 use crate::clock;
-use crate::coordination::{self, Lifecycle, Registration, Timing, VoterId, VoterNode};
-use crate::coordinator_runtime::{self, Groups};
+use crate::coordination::{self, Lifecycle, Registration, VoterId, VoterNode};
+use crate::coordinator_runtime::{self, Groups, of_replicas};
 use crate::log::{Disk, Identity, Opened, RealDisk, TailBudget, Volume, VolumeError, VolumeOptions};
-use crate::metadata::Image;
-use crate::net::{self, Net, Sockets};
-use crate::replica::{self, Metrics, ProducerIds, Replicas, TlsDial};
-use crate::telemetry::{Phase, Telemetry, admin, log};
+use crate::metadata::{Endpoint, FLOTILLA_VERSION, Image};
+use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
+use crate::replica::{self, ProducerIds, Replicas, TlsDial};
+use crate::telemetry::admin::{self, Admin};
+use crate::telemetry::{Phase, Telemetry, log};
+use arc_swap::ArcSwap;
+use flotilla_control::config::{Advertised, BrokerConfig, Role};
+use flotilla_control::proto::metadata::SecurityProtocol;
+use flotilla_control::settings::BrokerSettings;
+use flotilla_protocol::Uuid;
+use futures::future::BoxFuture;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// The directory of the metadata log in the first volume, named as Kafka names its own.
-const METADATA_DIR: &str = "__cluster_metadata-0";
-/// The highest `flotilla.version` that this binary supports.
-const FLOTILLA_VERSION_MAX: i32 = 1;
-/// What a controlled shutdown waits for before the broker goes all the same.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What open connections get to end.
-const CONNECTIONS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the progress of recovery is shown.
-const RECOVERY_INTERVAL: Duration = Duration::from_millis(250);
+/// Where the metadata log lies, in the first data directory.
+const METADATA_DIR: &str = "metadata";
+/// Connections get this long to end.
+const CONNECTIONS_GRACE: Duration = Duration::from_secs(5);
+/// Leadership is handed over within this, or not at all.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A broker that stops together with the others must not wait for a quorum that is no more.
+const HANDOVER_WITHOUT_QUORUM: Duration = Duration::from_millis(1500);
+/// How often the phase shows how far recovery is.
+const RECOVERY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why a broker does not start. The messages say what to do.
+/// Why a broker does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A listener for clients or brokers.
+    /// A listener cannot be opened.
     #[error(transparent)]
     Net(#[from] net::Error),
-    /// A data directory.
+    /// A data directory cannot be used.
     #[error(transparent)]
     Volume(#[from] VolumeError),
-    /// What is stored.
-    #[error(transparent)]
-    Replicas(#[from] replica::OpenError),
-    /// The quorum.
+    /// This broker's part in the quorum.
     #[error(transparent)]
     Coordination(#[from] coordination::StartError),
-    /// The configuration names none.
-    #[error("no data directory is configured: name at least one in dataDirs")]
-    NoDataDir,
+    /// The logs.
+    #[error(transparent)]
+    Replicas(#[from] replica::OpenError),
+    /// No data directory is named.
+    #[error("no data directory is configured: name at least one under dataDirs")]
+    NoDataDirs,
+    /// The fleet will not have this broker, or a disk failed.
+    #[error("{0}")]
+    Failed(String),
+    /// Something ended that never should have.
+    #[error("recovery of the logs ended unexpectedly: this is a bug, please report it")]
+    Recovery,
 }
 
 /// A broker at work.
@@ -62,165 +71,207 @@ pub struct Running {
     lifecycle: Lifecycle,
     replicas: replica::Running,
     net: Net,
-    /// Ends with the value.
-    tasks: JoinSet<()>,
+    tasks: Vec<JoinHandle<()>>,
+    admin: SocketAddr,
 }
 
-/// Starts a broker. It is on its way into the fleet then; [`Phase::Ready`] says when it is in.
+/// Starts a broker and waits until it serves.
 ///
 /// # Errors
-/// What keeps it from starting. No data was touched, but for what recovery mends.
+/// [`StartError`]; nothing goes on in the background then.
 pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, StartError> {
     let telemetry = Telemetry::default();
-    let mut tasks = JoinSet::new();
-    let admin_socket = net::bind("admin", config.admin.bind).await?;
-    let sockets = Sockets::open(&config).await?;
-    let admin = admin::Admin {
+    let sockets = Sockets::open(&config)?;
+    drop(net::bind("control", config.control.bind)?);
+    let admin_socket = net::listen(net::bind("admin", config.admin.bind)?, "admin")?;
+    let admin_address = admin_socket.local_addr().unwrap_or(config.admin.bind);
+    let admin = Admin {
         telemetry: telemetry.clone(),
         level,
     };
-    tasks.spawn(admin::serve(admin_socket, admin));
+    let mut tasks = Tasks(vec![tokio::spawn(admin::serve(admin_socket, admin))]);
 
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(RealDisk::OPEN_FILES_MAX));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(open_files_max()));
     let volumes = open_volumes(&disk, &config)?;
-    let directory_id = volumes[0].0.identity().directory_id;
+    let (first, _) = volumes.first().ok_or(StartError::NoDataDirs)?;
+    let directory_id = first.identity().directory_id;
     let clean_shutdown = volumes.iter().all(|(_, opened)| opened.clean);
-    let incarnation = Uuid(*uuid::Uuid::new_v4().as_bytes());
-    let replicas = load(&config, volumes, incarnation, &telemetry).await?;
-
-    telemetry.readiness.set(Phase::Joining);
     let settings = resolve_settings(&config, &Image::default());
     let coordination =
-        coordination::start(coordination_config(&config, directory_id, disk, &settings)).await?;
-    let (metadata, controller) = (coordination.metadata(), coordination.controller());
-    let (partitions, leadership) = coordinator_runtime::of_replicas(&replicas);
+        coordination::start(coordination_config(&config, &settings, &disk, directory_id)).await?;
+    let metadata = coordination.metadata();
+
+    let incarnation = Uuid(*uuid::Uuid::new_v4().as_bytes());
+    let replicas = recover(&config, volumes, incarnation, &telemetry).await?;
+    let (partitions, leadership) = of_replicas(&replicas);
     let groups = Groups::new(
         metadata.clone(),
         partitions,
         coordinator_runtime::config(&settings),
     );
-    tasks.spawn(groups.clone().run(leadership));
-    let dial = TlsDial::new(config.cluster_id, config.broker_id, coordination.tls());
-    let running_replicas = replicas.start(metadata.clone(), controller.clone(), Arc::new(dial));
+    tasks.0.push(tokio::spawn(groups.clone().run(leadership)));
+    let broker = Arc::new(Broker {
+        id: config.broker_id,
+        cluster_id: config.cluster_id.to_string(),
+        settings: ArcSwap::from_pointee(settings),
+        authorizer: authorizer(&config),
+        metadata,
+        controller: coordination.controller(),
+        replicas: replicas.clone(),
+        producer_ids: ProducerIds::default(),
+        groups,
+        telemetry,
+        config,
+    });
+    let dial = TlsDial::new(broker.config.cluster_id, broker.id, coordination.tls());
+    let following = replicas.start(broker.metadata.clone(), broker.controller.clone(), Arc::new(dial));
+    tasks.0.push(tokio::spawn(broker.clone().follow_settings()));
 
+    broker.telemetry.readiness.set(Phase::Joining);
     let registration = registration(
-        &config,
+        &broker,
         &sockets,
         &coordination,
         directory_id,
         incarnation,
         clean_shutdown,
     );
-    let broker = Arc::new(Broker {
-        id: config.broker_id,
-        cluster_id: config.cluster_id.to_string(),
-        authorizer: authorizer(&config),
-        settings: ArcSwap::from_pointee(settings),
-        metadata,
-        controller,
-        replicas,
-        producer_ids: ProducerIds::default(),
-        groups,
-        telemetry,
-        config,
-    });
-    tasks.spawn(broker.clone().follow_settings());
-    let net = Net::start(&broker, sockets);
     let lifecycle = coordination.join(registration);
     lifecycle.set_ready(true);
-    tasks.spawn(follow_standing(lifecycle.watch(), broker.telemetry.clone()));
+    let mut standing = lifecycle.watch();
+    tokio::select! {
+        alive = standing.wait_for(|standing| !standing.fenced) => drop(alive),
+        why = coordination.failed() => return Err(StartError::Failed(why)),
+        why = replicas.failed() => return Err(StartError::Failed(why)),
+    }
+    let net = Net::start(&broker, sockets)?;
+    broker.telemetry.readiness.set(Phase::Ready);
+    tasks
+        .0
+        .push(tokio::spawn(follow_standing(broker.clone(), standing)));
     Ok(Running {
         broker,
         coordination,
         lifecycle,
-        replicas: running_replicas,
+        replicas: following,
         net,
-        tasks,
+        tasks: tasks.take(),
+        admin: admin_address,
     })
 }
 
-impl Running {
-    /// What request handlers see.
-    #[must_use]
-    pub fn broker(&self) -> &Arc<Broker> {
-        &self.broker
-    }
+/// Tasks that end when starting fails half way.
+struct Tasks(Vec<JoinHandle<()>>);
 
-    /// Waits until something happens that this broker must stop for, and says what.
-    pub async fn failed(&self) -> String {
-        let why = tokio::select! {
-            why = self.coordination.failed() => why,
-            why = self.broker.replicas.failed() => why,
-        };
-        self.broker.telemetry.readiness.set(Phase::Broken(why.clone()));
-        why
-    }
-
-    /// Ends in order: leadership is handed over, clients go, logs are closed, the quorum is left to the others.
-    pub async fn drain(mut self) {
-        self.broker.telemetry.readiness.set(Phase::Draining);
-        if !self.lifecycle.shut_down(Instant::now() + HAND_OVER_TIMEOUT).await {
-            tracing::warn!(
-                "the controller did not take everything over in time; the others will notice by themselves"
-            );
-        }
-        self.net.stop(CONNECTIONS_TIMEOUT).await;
-        self.replicas.stop().await;
-        self.tasks.shutdown().await;
-        self.coordination.stop().await;
-    }
-
-    /// Ends without handing over, for a broker that cannot go on.
-    pub async fn abandon(self) {
-        self.net.stop(CONNECTIONS_TIMEOUT).await;
-        self.coordination.stop().await;
+impl Tasks {
+    fn take(&mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.0)
     }
 }
 
-/// Formats directories that are empty, and takes all into use.
-fn open_volumes(disk: &Arc<dyn Disk>, config: &BrokerConfig) -> Result<Vec<(Volume, Opened)>, StartError> {
-    if config.data_dirs.is_empty() {
-        return Err(StartError::NoDataDir);
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Recognises the data directories, and formats the empty ones. A first voter of a cluster that is being founded gets the
+/// directory id that it votes with; everybody else draws one, so that an emptied disk is a stranger (KIP-853).
+fn open_volumes(disk: &Arc<dyn Disk>, config: &BrokerConfig) -> Result<Vec<(Volume, Opened)>, VolumeError> {
+    let cluster_id = config.cluster_id.to_string();
+    let given = config
+        .quorum
+        .voters
+        .iter()
+        .find(|voter| voter.broker_id == config.broker_id);
+    let given = given
+        .filter(|_| !config.quorum.bootstrapped)
+        .map(|voter| voter.directory_id);
+    // All are looked at before any is changed.
+    let found: Vec<Option<Identity>> = config
+        .data_dirs
+        .iter()
+        .map(|dir| Volume::inspect(&**disk, dir))
+        .collect::<Result<_, _>>()?;
     let mut volumes = Vec::new();
-    for (place, path) in config.data_dirs.iter().enumerate() {
-        if Volume::inspect(&**disk, path)?.is_none() {
-            Volume::format(&**disk, path, &fresh_identity(config, place == 0))?;
-            tracing::info!(path = %path.display(), "formatted an empty data directory");
+    for (place, (dir, found)) in config.data_dirs.iter().zip(found).enumerate() {
+        if found.is_none() {
+            let drawn = Uuid(*uuid::Uuid::new_v4().as_bytes());
+            let directory_id = given.filter(|_| place == 0).unwrap_or(drawn);
+            let identity = Identity {
+                cluster_id: cluster_id.clone(),
+                broker_id: config.broker_id,
+                directory_id,
+            };
+            Volume::format(&**disk, dir, &identity)?;
+            tracing::info!(dir = %dir.display(), %directory_id, "data directory formatted");
         }
-        let cluster_id = config.cluster_id.to_string();
         volumes.push(Volume::open(
             disk,
-            path,
+            dir,
             &cluster_id,
             config.broker_id,
-            VolumeOptions::default(),
+            volume_options(config),
         )?);
     }
     Ok(volumes)
 }
 
-/// Before the cluster exists, the first directory of a first voter gets the id that all first voters expect. Later an empty
-/// directory is a stranger's (KIP-853).
-fn fresh_identity(config: &BrokerConfig, first: bool) -> Identity {
-    let expected = config
-        .quorum
-        .voters
-        .iter()
-        .find(|voter| voter.broker_id == config.broker_id);
-    let directory_id = match expected {
-        Some(voter) if first && !config.quorum.bootstrapped => voter.directory_id,
-        _ => Uuid(*uuid::Uuid::new_v4().as_bytes()),
-    };
-    Identity {
-        cluster_id: config.cluster_id.to_string(),
-        broker_id: config.broker_id,
+fn volume_options(config: &BrokerConfig) -> VolumeOptions {
+    let bytes = config
+        .setting("log.dir.free.min.bytes")
+        .and_then(|bytes| bytes.parse::<u64>().ok());
+    VolumeOptions { reserve_bytes: bytes }
+}
+
+fn coordination_config(
+    config: &BrokerConfig,
+    settings: &BrokerSettings,
+    disk: &Arc<dyn Disk>,
+    directory_id: Uuid,
+) -> coordination::Config {
+    let ms = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1));
+    let voters = config.quorum.voters.iter().map(|voter| {
+        let node = VoterNode {
+            address: voter.address.clone(),
+        };
+        (VoterId::new(voter.broker_id, voter.directory_id), node)
+    });
+    let of_file = config.settings.clone();
+    coordination::Config {
+        cluster_id: config.cluster_id,
+        broker: config.broker_id,
         directory_id,
+        dir: metadata_dir(&config.data_dirs),
+        disk: disk.clone(),
+        voters: voters.collect(),
+        bootstrapped: config.quorum.bootstrapped,
+        peers: config
+            .quorum
+            .peers
+            .iter()
+            .map(|peer| (peer.broker_id, peer.address.clone()))
+            .collect(),
+        bind: config.control.bind,
+        tls: config.internal_tls.clone(),
+        timing: coordination::Timing {
+            heartbeat: ms(settings.broker_heartbeat_interval_ms),
+            session: ms(settings.broker_session_timeout_ms),
+        },
+        settings: Arc::new(move |name| of_file.get(name).cloned()),
     }
 }
 
-/// Opens all logs, showing how far it is: after an unclean stop this takes long.
-async fn load(
+fn metadata_dir(data_dirs: &[PathBuf]) -> PathBuf {
+    data_dirs
+        .first()
+        .map(PathBuf::as_path)
+        .unwrap_or(Path::new(""))
+        .join(METADATA_DIR)
+}
+
+/// Loads all logs, on threads that may wait, and shows how far that is.
+async fn recover(
     config: &BrokerConfig,
     volumes: Vec<(Volume, Opened)>,
     incarnation: Uuid,
@@ -234,154 +285,192 @@ async fn load(
         tail: TailBudget::new(TailBudget::BYTES_MAX, TailBudget::PER_LOG_BYTES_MAX),
         clock: Arc::new(clock::now_ms),
     };
-    let (progress_sender, progress) = tokio::sync::oneshot::channel();
-    let opening = tokio::task::spawn_blocking(move || {
-        // Nobody may look any more: then nobody needs it.
-        Replicas::open(replicas, |metrics| drop(progress_sender.send(metrics)))
-    });
     let readiness = telemetry.readiness.clone();
-    let show = async move {
-        let Ok(metrics) = progress.await else { return };
-        let metrics: Arc<Metrics> = metrics;
+    let (counters, counted) = tokio::sync::oneshot::channel::<Arc<replica::Metrics>>();
+    let progress = Tasks(vec![tokio::spawn(async move {
+        let Ok(metrics) = counted.await else { return };
+        let count = |counter: &replica::Counter| usize::try_from(counter.get()).unwrap_or(usize::MAX);
         loop {
-            let count = |counter: &replica::Counter| usize::try_from(counter.get()).unwrap_or(usize::MAX);
-            readiness.set(Phase::Recovering {
-                done: count(&metrics.recovery_done),
-                total: count(&metrics.recovery_total),
-            });
+            let (done, total) = (count(&metrics.recovery_done), count(&metrics.recovery_total));
+            readiness.set(Phase::Recovering { done, total });
             tokio::time::sleep(RECOVERY_INTERVAL).await;
         }
-    };
-    let shown = tokio::spawn(show);
-    let opened = opening.await;
-    shown.abort();
-    Ok(opened.expect("opening replicas does not panic, and is not cancelled")?)
+    })]);
+    let opened =
+        tokio::task::spawn_blocking(move || Replicas::open(replicas, |metrics| drop(counters.send(metrics))))
+            .await;
+    drop(progress);
+    Ok(opened.map_err(|_| StartError::Recovery)??)
 }
 
-fn coordination_config(
-    config: &BrokerConfig,
-    directory_id: Uuid,
-    disk: Arc<dyn Disk>,
-    settings: &BrokerSettings,
-) -> coordination::Config {
-    let ms = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1));
-    let file_settings = config.settings.clone();
-    coordination::Config {
-        cluster_id: config.cluster_id,
-        broker: config.broker_id,
-        directory_id,
-        dir: metadata_dir(&config.data_dirs[0]),
-        disk,
-        voters: config
-            .quorum
-            .voters
-            .iter()
-            .map(|voter| {
-                let node = VoterNode {
-                    address: voter.address.clone(),
-                };
-                (VoterId::new(voter.broker_id, voter.directory_id), node)
-            })
-            .collect(),
-        bootstrapped: config.quorum.bootstrapped,
-        peers: peers(config),
-        bind: config.control.bind,
-        tls: config.internal_tls.clone(),
-        timing: Timing {
-            heartbeat: ms(settings.broker_heartbeat_interval_ms),
-            session: ms(settings.broker_session_timeout_ms),
-        },
-        settings: Arc::new(move |name| file_settings.get(name).cloned()),
-    }
-}
-
-fn metadata_dir(volume: &Path) -> PathBuf {
-    volume.join(METADATA_DIR)
-}
-
-fn peers(config: &BrokerConfig) -> BTreeMap<BrokerId, String> {
-    config
-        .quorum
-        .peers
-        .iter()
-        .map(|peer| (peer.broker_id, peer.address.clone()))
-        .collect()
-}
-
-/// What the broker says of itself. Port 0 in the configuration means the one that the system chose.
 fn registration(
-    config: &BrokerConfig,
+    broker: &Broker,
     sockets: &Sockets,
     coordination: &coordination::Running,
     directory_id: Uuid,
     incarnation_id: Uuid,
     clean_shutdown: bool,
 ) -> Registration {
-    let chosen = |advertised: u16, listening: Option<std::net::SocketAddr>| match advertised {
-        0 => listening.map_or(0, |address| address.port()),
-        port => port,
+    let config = &broker.config;
+    let endpoint = |listener: &str,
+                    advertised: Option<&Advertised>,
+                    bound: Option<SocketAddr>,
+                    protocol: SecurityProtocol| {
+        Endpoint {
+            listener: listener.to_owned(),
+            host: advertised.map(|address| address.host.clone()).unwrap_or_default(),
+            port: advertised.map_or(0, |address| port_of(address, bound)).into(),
+            security_protocol: protocol.into(),
+        }
     };
-    let endpoints = config
-        .listeners
-        .iter()
-        .filter_map(|listener| {
-            let advertised = listener.advertised.as_ref()?;
-            Some(Endpoint {
-                listener: listener.name.clone(),
-                host: advertised.host.clone(),
-                port: chosen(advertised.port, sockets.address(&listener.name)).into(),
-                security_protocol: listener.security_protocol().into(),
-            })
-        })
-        .collect();
-    let replication = &config.replication.advertised;
-    let control = &config.control.advertised;
+    let endpoints = config.listeners.iter().map(|listener| {
+        let bound = sockets.address(&listener.name);
+        endpoint(
+            &listener.name,
+            listener.advertised.as_ref(),
+            bound,
+            listener.security_protocol(),
+        )
+    });
+    let replication = endpoint(
+        REPLICATION_LISTENER,
+        Some(&config.replication.advertised),
+        sockets.replication_address(),
+        SecurityProtocol::Ssl,
+    );
+    let control = Advertised {
+        host: config.control.advertised.host.clone(),
+        port: port_of(&config.control.advertised, Some(coordination.address())),
+    };
+    let role = |role: &Role| match role {
+        Role::Broker => "broker".to_owned(),
+        Role::Coordinator => "coordinator".to_owned(),
+    };
     Registration {
-        broker: config.broker_id,
+        broker: broker.id,
         cluster_id: config.cluster_id,
         directory_id,
         incarnation_id,
-        endpoints,
-        replication: Some(Endpoint {
-            listener: net::REPLICATION_LISTENER.to_owned(),
-            host: replication.host.clone(),
-            port: chosen(replication.port, sockets.replication_address()).into(),
-            security_protocol: flotilla_control::proto::metadata::SecurityProtocol::Ssl.into(),
-        }),
-        control_address: flotilla_control::config::Advertised {
-            host: control.host.clone(),
-            port: chosen(control.port, Some(coordination.address())),
-        }
-        .to_string(),
+        endpoints: endpoints.collect(),
+        replication: Some(replication),
+        control_address: control.to_string(),
         rack: config.rack.clone().unwrap_or_default(),
-        roles: config
-            .roles
-            .iter()
-            .map(|role| match role {
-                Role::Broker => "broker".to_owned(),
-                Role::Coordinator => "coordinator".to_owned(),
-            })
-            .collect(),
+        roles: config.roles.iter().map(role).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        flotilla_version_max: FLOTILLA_VERSION_MAX,
+        flotilla_version_max: FLOTILLA_VERSION,
         clean_shutdown,
     }
 }
 
-/// A broker is ready while the fleet takes it for one that serves.
+/// An advertised port of 0 stands for the one that the system chose.
+fn port_of(advertised: &Advertised, bound: Option<SocketAddr>) -> u16 {
+    match (advertised.port, bound) {
+        (0, Some(bound)) => bound.port(),
+        (port, _) => port,
+    }
+}
+
+/// A broker that the fleet has lost sight of serves nobody well, and says so.
 async fn follow_standing(
+    broker: Arc<Broker>,
     mut standing: tokio::sync::watch::Receiver<coordination::Standing>,
-    telemetry: Telemetry,
 ) {
-    loop {
+    while standing.changed().await.is_ok() {
         let fenced = standing.borrow_and_update().fenced;
-        if telemetry.readiness.phase() != Phase::Draining {
-            telemetry
-                .readiness
-                .set(if fenced { Phase::Joining } else { Phase::Ready });
-        }
-        if standing.changed().await.is_err() {
-            return;
+        match (broker.telemetry.readiness.phase(), fenced) {
+            (Phase::Ready, true) => broker.telemetry.readiness.set(Phase::Joining),
+            (Phase::Joining, false) => broker.telemetry.readiness.set(Phase::Ready),
+            _ => {}
         }
     }
+}
+
+impl Running {
+    /// What request handlers reach.
+    #[must_use]
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Where the admin port is.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where a listener for clients is.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.net.address(listener)
+    }
+
+    /// Waits until something happens that the broker must stop for, and says what.
+    pub async fn failed(&self) -> String {
+        let why = tokio::select! {
+            why = self.coordination.failed() => why,
+            why = self.broker.replicas.failed() => why,
+        };
+        self.broker.telemetry.readiness.set(Phase::Broken(why.clone()));
+        why
+    }
+
+    /// Hands leadership over, ends connections, closes logs. Takes 25 seconds at most, and mostly far less.
+    pub async fn drain(self) {
+        self.broker.telemetry.readiness.set(Phase::Draining);
+        if self.broker.settings().controlled_shutdown_enable {
+            self.hand_over().await;
+        }
+        self.stop().await;
+    }
+
+    async fn hand_over(&self) {
+        let deadline = Instant::now() + HANDOVER_TIMEOUT;
+        let without_quorum: BoxFuture<'_, ()> = Box::pin(self.without_quorum());
+        tokio::select! {
+            done = self.lifecycle.shut_down(deadline) => {
+                if done {
+                    tracing::info!("leadership is handed over");
+                } else {
+                    tracing::warn!("leadership was not handed over in time: stopping all the same");
+                }
+            }
+            () = without_quorum => tracing::warn!("there is no quorum to hand leadership over: stopping all the same"),
+        }
+    }
+
+    /// Waits until nobody has led the quorum for a while.
+    async fn without_quorum(&self) {
+        let mut leadership = self.coordination.leadership();
+        loop {
+            let is_led = leadership
+                .wait_for(|leadership| leadership.leader.is_none())
+                .await;
+            if is_led.map(drop).is_err() {
+                return std::future::pending().await;
+            }
+            let led_again = leadership.wait_for(|leadership| leadership.leader.is_some());
+            match tokio::time::timeout(HANDOVER_WITHOUT_QUORUM, led_again).await {
+                Err(_) => return,
+                Ok(led) => drop(led),
+            }
+        }
+    }
+
+    /// Ends connections, closes logs. Leadership is not handed over.
+    pub async fn stop(self) {
+        self.net.stop(CONNECTIONS_GRACE).await;
+        self.replicas.stop().await;
+        drop(self.lifecycle);
+        self.coordination.stop().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The files that logs keep open: a quarter of those that the process may have, as half of them belong to connections.
+fn open_files_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let quarter = limit
+        .and_then(|files| usize::try_from(files / 4).ok())
+        .unwrap_or(usize::MAX);
+    quarter.min(RealDisk::OPEN_FILES_MAX)
 }

@@ -23,7 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::{self, Sleep};
@@ -36,12 +36,6 @@ const UNSENT_BYTES_MAX: usize = 64 * 1024;
 const SEGMENTS_MAX: usize = 64;
 /// The largest frame before authentication.
 const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
-/// A client has to authenticate within this.
-const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// A frame that has begun to arrive has to go on arriving.
-const FRAME_STALL: Duration = Duration::from_secs(30);
-/// An answer has to be taken, a little at a time at least.
-const ANSWER_STALL: Duration = Duration::from_secs(60);
 
 type Panic = Box<dyn Any + Send>;
 type Guarded<T> = BoxFuture<'static, Result<T, Panic>>;
@@ -369,16 +363,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// When, as things stand, the connection has been silent for too long, and what for.
     fn deadline(&self) -> Option<(time::Instant, CloseReason)> {
         if !self.unsent.is_empty() || self.unflushed {
-            return Some((self.last_progress + ANSWER_STALL, CloseReason::Stalled));
+            return Some((
+                self.last_progress + self.shared.patience.answer,
+                CloseReason::Stalled,
+            ));
         }
         if self.running.is_some() || !self.waiting.is_empty() || self.inbox.is_waiting_for_memory() {
             return None;
         }
         if !self.gate.is_open() {
-            return Some((self.opened + AUTHENTICATION_TIMEOUT, CloseReason::Stalled));
+            return Some((
+                self.opened + self.shared.patience.authentication,
+                CloseReason::Stalled,
+            ));
         }
         if self.inbox.is_inside_frame() {
-            return Some((self.last_progress + FRAME_STALL, CloseReason::Stalled));
+            return Some((
+                self.last_progress + self.shared.patience.frame,
+                CloseReason::Stalled,
+            ));
         }
         let idle = self.shared.idle_max?;
         Some((self.last_progress + idle, CloseReason::Idle))
@@ -459,5 +462,17 @@ fn reason_of_inbox(error: &inbox::Error) -> CloseReason {
             CloseReason::Malformed
         }
         inbox::Error::Io(_) | inbox::Error::Truncated => CloseReason::Client,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_of_a_handler_becomes_a_reason_to_close() {
+        let work: Guarded<()> = guarded(async { panic!("a bug of ours") });
+        assert_eq!(survived(work.await), Err(CloseReason::Panic));
+        assert_eq!(survived(guarded(async { 7 }).await), Ok(7));
     }
 }

@@ -22,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// A TLS handshake has to be done within this.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After accepting failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two log lines about connections over the limit.
@@ -120,7 +118,7 @@ async fn greet(
     };
     let handshake = TlsAcceptor::from(tls.current()).accept(stream);
     let accepted = tokio::select! {
-        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, Box::pin(handshake)) => accepted,
+        accepted = tokio::time::timeout(shared.patience.handshake, Box::pin(handshake)) => accepted,
         reason = &mut closed => return reason.unwrap_or(CloseReason::Shutdown),
     };
     match accepted {

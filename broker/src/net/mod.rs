@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::{ClientCertificate, Reloading, Source};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +37,8 @@ use tokio_util::task::TaskTracker;
 const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// The same for clients that have not authenticated yet.
 const UNAUTHENTICATED_BYTES_MAX: usize = 32 << 20;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How often certificates are looked at for changes.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 /// The name of the reserved listener between brokers, in logs and metrics.
@@ -88,31 +90,57 @@ fn advice(error: &io::Error) -> String {
     format!("{advice} ({error})")
 }
 
-/// Opens a socket to listen on.
+/// Takes an address, without listening yet: a connection to it is refused.
 ///
 /// # Errors
 /// [`Error::Bind`].
-pub async fn bind(listener: &str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let bind = |source| Error::Bind {
+pub fn bind(listener: &str, address: SocketAddr) -> Result<TcpSocket, Error> {
+    let open = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        // A broker that was killed a moment ago must not keep its own port from itself.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    open().map_err(|source| Error::Bind {
+        listener: listener.to_owned(),
+        address,
+        source,
+    })
+}
+
+/// Begins to listen.
+///
+/// # Errors
+/// [`Error::Bind`], where another process was faster.
+pub fn listen(socket: TcpSocket, listener: &str) -> Result<TcpListener, Error> {
+    let address = socket
+        .local_addr()
+        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let failed = |source| Error::Bind {
         listener: listener.to_owned(),
         address,
         source,
     };
-    TcpListener::bind(address).await.map_err(bind)
+    socket.listen(BACKLOG).map_err(failed)
 }
 
-/// The sockets of a broker, open before anything else is touched, so that a port that is taken costs nothing.
+/// The sockets of a broker, taken before anything else is touched, so that a port that is taken costs nothing.
 pub struct Sockets {
-    clients: Vec<(config::Listener, TcpListener, Option<Reloading>)>,
-    replication: (TcpListener, Reloading),
+    clients: Vec<(config::Listener, TcpSocket, Option<Reloading>)>,
+    replication: (TcpSocket, Reloading),
 }
 
 impl Sockets {
-    /// Opens all of them. Connections queue from now on and are taken by [`Net::start`].
+    /// Takes all of them. Connections are refused until [`Net::start`].
     ///
     /// # Errors
     /// The first listener that cannot be opened.
-    pub async fn open(config: &BrokerConfig) -> Result<Self, Error> {
+    pub fn open(config: &BrokerConfig) -> Result<Self, Error> {
         let mut clients = Vec::new();
         for listener in &config.listeners {
             let wrong = |reason| Error::Config {
@@ -142,17 +170,17 @@ impl Sockets {
                 )?),
                 None => None,
             };
-            clients.push((listener.clone(), bind(&listener.name, listener.bind).await?, tls));
+            clients.push((listener.clone(), bind(&listener.name, listener.bind)?, tls));
         }
         let tls = load(REPLICATION_LISTENER, Source::Brokers(config.internal_tls.clone()))?;
-        let replication = bind(REPLICATION_LISTENER, config.replication.bind).await?;
+        let replication = bind(REPLICATION_LISTENER, config.replication.bind)?;
         Ok(Self {
             clients,
             replication: (replication, tls),
         })
     }
 
-    /// Where a listener for clients listens: the port may have been chosen by the system.
+    /// Where a listener for clients is: the port may have been chosen by the system.
     #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         let (_, socket, _) = self.clients.iter().find(|(config, ..)| config.name == listener)?;
@@ -193,8 +221,29 @@ enum Role {
     Brokers(Uuid),
 }
 
+/// How long silence is borne.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// A TLS handshake has to be done within this.
+    handshake: Duration,
+    /// A client has to authenticate within this.
+    authentication: Duration,
+    /// A frame that has begun to arrive has to go on arriving.
+    frame: Duration,
+    /// An answer has to be taken, a little at a time at least.
+    answer: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    handshake: Duration::from_secs(10),
+    authentication: Duration::from_secs(30),
+    frame: Duration::from_secs(30),
+    answer: Duration::from_secs(60),
+};
+
 /// What all connections of one listener share.
 struct Shared {
+    patience: Patience,
     broker: Arc<Broker>,
     name: Arc<str>,
     role: Role,
@@ -217,13 +266,21 @@ pub struct Net {
     registry: Arc<Registry>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    addresses: Vec<(String, SocketAddr)>,
 }
 
 impl Net {
     /// Takes connections.
-    #[must_use]
-    pub fn start(broker: &Arc<Broker>, sockets: Sockets) -> Self {
-        let net = Self {
+    ///
+    /// # Errors
+    /// [`Error::Bind`], where another process listens on one of the addresses by now.
+    pub fn start(broker: &Arc<Broker>, sockets: Sockets) -> Result<Self, Error> {
+        Self::start_with(broker, sockets, PATIENCE)
+    }
+
+    fn start_with(broker: &Arc<Broker>, sockets: Sockets, patience: Patience) -> Result<Self, Error> {
+        let mut net = Self {
+            addresses: Vec::new(),
             registry: Arc::new(Registry::default()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -241,6 +298,7 @@ impl Net {
         let secrets = Arc::new(sasl::Secrets::new());
         let (replication, replication_tls) = sockets.replication;
         let shared = |name: &str, role, tls, ways: &[Authentication]| Shared {
+            patience,
             broker: broker.clone(),
             name: name.into(),
             role,
@@ -268,13 +326,27 @@ impl Net {
             ));
         }
         for (socket, shared) in listeners {
-            net.listen(socket, Arc::new(shared));
+            let socket = listen(socket, &shared.name)?;
+            let address = socket
+                .local_addr()
+                .map(|address| (shared.name.to_string(), address));
+            net.addresses.extend(address);
+            net.serve(socket, Arc::new(shared));
         }
         net.follow_users(broker.clone());
-        net
+        Ok(net)
     }
 
-    fn listen(&self, socket: TcpListener, shared: Arc<Shared>) {
+    /// Where a listener is.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.addresses
+            .iter()
+            .find(|(name, _)| name == listener)
+            .map(|(_, address)| *address)
+    }
+
+    fn serve(&self, socket: TcpListener, shared: Arc<Shared>) {
         if shared.tls.is_some() {
             self.tasks
                 .spawn(follow_certificates(shared.clone(), self.stop.clone()));

@@ -1,1 +1,6 @@
-//! tests
+//! Real sockets on loopback: what clients may do to a broker, and what they may not.
+
+mod client;
+mod hostile;
+mod security;
+mod setup;
