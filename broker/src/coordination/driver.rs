@@ -16,6 +16,7 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::connections::Connections;
 use super::quorum::{Applied, Leadership, LeadershipLost, Quorum};
 use super::sessions::Sessions;
 use crate::metadata::{Context, Decision, Image, decide};
@@ -40,13 +41,16 @@ const FIRST_ENTRY_PATIENCE: Duration = Duration::from_millis(500);
 /// How often expired grants are taken back.
 const GRANT_CHECK: Duration = Duration::from_secs(1);
 
+/// A broker setting as a broker's own file says it, if it does.
+pub type StaticSettings = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What the controller goes by.
 #[derive(Clone)]
 pub struct Options {
     /// `broker.session.timeout.ms`: a broker silent for longer is fenced.
     pub session_timeout: Duration,
     /// A broker setting as this broker's own file says it, if it does.
-    pub settings: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub settings: StaticSettings,
     /// Reads the wall clock, in milliseconds since 1970.
     pub now_ms: fn() -> i64,
     /// Draws an id that nothing else has.
@@ -127,6 +131,7 @@ impl Driver {
     /// The driver, and the task that has to be run for it. The task ends when the last clone of the driver is gone.
     pub fn new<Q: Quorum>(
         quorum: Arc<Q>,
+        connections: Arc<Connections>,
         options: Options,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (requests, requests_queue) = mpsc::channel(QUEUE_MAX);
@@ -134,6 +139,7 @@ impl Driver {
         let leadership = quorum.leadership();
         let task = Task {
             quorum,
+            connections,
             options,
             requests: requests_queue,
             liveness: liveness_queue,
@@ -193,6 +199,7 @@ struct InFlight {
 
 struct Task<Q> {
     quorum: Arc<Q>,
+    connections: Arc<Connections>,
     options: Options,
     requests: mpsc::Receiver<Submission>,
     liveness: mpsc::Receiver<Submission>,
@@ -236,7 +243,12 @@ impl<Q: Quorum> Task<Q> {
         if let Some(ended) = self.first_entry(term).await {
             return ended;
         }
-        let mut reign = Reign::new(self.quorum.clone(), term, self.options.clone());
+        let mut reign = Reign::new(
+            self.quorum.clone(),
+            self.connections.clone(),
+            term,
+            self.options.clone(),
+        );
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut urgent, mut batch) = (Vec::new(), Vec::new());
@@ -342,6 +354,7 @@ impl InFlight {
 /// The controller while it leads, in one term.
 struct Reign<Q> {
     quorum: Arc<Q>,
+    connections: Arc<Connections>,
     term: u64,
     options: Options,
     sessions: Sessions,
@@ -351,10 +364,11 @@ struct Reign<Q> {
 }
 
 impl<Q: Quorum> Reign<Q> {
-    fn new(quorum: Arc<Q>, term: u64, options: Options) -> Self {
+    fn new(quorum: Arc<Q>, connections: Arc<Connections>, term: u64, options: Options) -> Self {
         let now = Instant::now();
         Self {
             quorum,
+            connections,
             term,
             sessions: Sessions::new(options.session_timeout, now),
             options,
@@ -449,7 +463,7 @@ impl<Q: Quorum> Reign<Q> {
             .map(|broker| broker.id);
         let silent: Vec<i32> = self
             .sessions
-            .expired(unfenced, now)
+            .expired(unfenced, &self.connections.broken(), now)
             .into_iter()
             .map(|id| id.0)
             .collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_control::tls::{Identity, identity_of};
-use flotilla_protocol::Uuid;
+use flotilla_protocol::{BrokerId, Uuid};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
+use super::connections::{Connections, Counted};
 use super::tls::Tls;
 
 /// A TLS handshake takes no longer.
@@ -25,17 +26,21 @@ const HANDSHAKES_MAX: usize = 64;
 /// After the system could not accept a connection, as without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections whose handshake succeeded, until the stream is dropped.
-pub fn incoming(listener: TcpListener, tls: Tls) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
+/// Connections whose handshake succeeded, until it is dropped.
+pub type Incoming = ReceiverStream<io::Result<Counted<TlsStream<TcpStream>>>>;
+
+/// Takes connections.
+pub fn incoming(listener: TcpListener, tls: Tls, connections: Arc<Connections>) -> Incoming {
     let (sender, receiver) = mpsc::channel(HANDSHAKES_MAX);
-    tokio::spawn(accept(listener, tls, sender));
+    tokio::spawn(accept(listener, tls, connections, sender));
     ReceiverStream::new(receiver)
 }
 
 async fn accept(
     listener: TcpListener,
     tls: Tls,
-    connections: mpsc::Sender<io::Result<TlsStream<TcpStream>>>,
+    connections: Arc<Connections>,
+    sender: mpsc::Sender<io::Result<Counted<TlsStream<TcpStream>>>>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
@@ -44,7 +49,7 @@ async fn accept(
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = connections.closed() => return,
+            () = sender.closed() => return,
         };
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
@@ -54,11 +59,12 @@ async fn accept(
                 continue;
             }
         };
-        let (tls, connections) = (tls.clone(), connections.clone());
+        let (tls, connections, sender) = (tls.clone(), connections.clone(), sender.clone());
         tokio::spawn(async move {
             if let Some(stream) = handshake(stream, from, &tls).await {
+                let open = broker_of(&stream).map(|broker| connections.open(broker));
                 // The receiver is gone only when the broker stops.
-                let _ = connections.send(Ok(stream)).await;
+                let _ = sender.send(Ok(Counted::new(stream, open))).await;
             }
             drop(permit);
         });
@@ -87,6 +93,16 @@ async fn handshake(stream: TcpStream, from: SocketAddr, tls: &Tls) -> Option<Tls
             tracing::info!(%from, timeout = ?HANDSHAKE_TIMEOUT, "a TLS handshake on the control listener took too long");
             None
         }
+    }
+}
+
+/// The broker at the other end, if it is one.
+fn broker_of(stream: &TlsStream<TcpStream>) -> Option<BrokerId> {
+    let (_, session) = stream.get_ref();
+    let member = identity_of(session.peer_certificates()?.first()?).ok()?;
+    match member.identity {
+        Identity::Broker(broker) => Some(broker),
+        Identity::Operator => None,
     }
 }
 

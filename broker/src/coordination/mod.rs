@@ -2,6 +2,7 @@
 //! fleet's metadata, all others observe it, and the leader of the quorum is the controller.
 
 mod client;
+mod connections;
 mod driver;
 mod fleet;
 mod latest;
@@ -48,7 +49,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::Disk;
+use connections::Connections;
 use fleet::Fleet;
+use listener::Incoming;
 use observer::Observer;
 use peers::Peers;
 use raft::Member;
@@ -56,7 +59,7 @@ use router::Router;
 use service::Service;
 
 pub use client::{Controller, Local, Remote, SUBMIT_TIMEOUT, SubmitError};
-pub use driver::{Answer, Driver, NotController, Options, QUEUE_MAX};
+pub use driver::{Answer, Driver, NotController, Options, QUEUE_MAX, StaticSettings};
 pub use latest::{Indexed, Metadata, Publisher, Subscription, WaitError};
 pub use lifecycle::{Lifecycle, Registration, Standing, Timing};
 pub use quorum::{Applied, Leadership, LeadershipLost, Quorum, Solo};
@@ -94,7 +97,7 @@ pub struct Config {
     /// Heartbeats and sessions.
     pub timing: Timing,
     /// A broker setting as this broker's own file says it, if it does.
-    pub settings: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub settings: StaticSettings,
 }
 
 /// Why the coordination service cannot start.
@@ -167,7 +170,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         now_ms: crate::clock::now_ms,
         fresh_id: Arc::new(|| Uuid(*uuid::Uuid::new_v4().as_bytes())),
     };
-    let (driver, driving) = Driver::new(Arc::new(member.clone()), options.clone());
+    let connections = Arc::new(Connections::default());
+    let (driver, driving) = Driver::new(Arc::new(member.clone()), connections.clone(), options.clone());
     let log_ends = Arc::new(OnceLock::new());
     let service = Service {
         cluster_id: config.cluster_id,
@@ -205,9 +209,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         controller: controller.clone(),
         failure: failure.clone(),
     };
+    let incoming = listener::incoming(listener, tls.clone(), connections);
     let stop = CancellationToken::new();
     let tasks = vec![
-        tokio::spawn(serve(listener, tls.clone(), service, fleet, stop.clone())),
+        tokio::spawn(serve(incoming, service, fleet, stop.clone())),
         until(&stop, driving),
         until(&stop, observer.run()),
         until(&stop, tls.clone().follow(config.tls.clone())),
@@ -252,7 +257,7 @@ fn until(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'stat
     })
 }
 
-async fn serve(listener: TcpListener, tls: Tls, service: Service, fleet: Fleet, stop: CancellationToken) {
+async fn serve(incoming: Incoming, service: Service, fleet: Fleet, stop: CancellationToken) {
     let coordination = CoordinationServer::new(service)
         .max_decoding_message_size(peers::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(peers::MESSAGE_BYTES_MAX);
@@ -263,11 +268,7 @@ async fn serve(listener: TcpListener, tls: Tls, service: Service, fleet: Fleet, 
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
-        .serve_with_incoming_shutdown(
-            router,
-            listener::incoming(listener, tls),
-            stop.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(router, incoming, stop.clone().cancelled_owned());
     tokio::select! {
         served = served => if let Err(error) = served {
             tracing::error!(%error, "the control listener failed");

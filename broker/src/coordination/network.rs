@@ -49,11 +49,13 @@ pub struct Connection {
     node: VoterNode,
 }
 
+// Its size is openraft's, which asks for it by value.
 type CallError<E> = RPCError<VoterId, VoterNode, RaftError<VoterId, E>>;
 
 /// A voter's answer, as JSON: what it says, or why its Raft refuses.
 type Answer<T, E> = Result<T, RaftError<VoterId, E>>;
 
+#[allow(clippy::result_large_err)]
 impl Connection {
     fn message<E: std::error::Error>(
         &self,

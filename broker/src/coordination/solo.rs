@@ -40,7 +40,7 @@ pub fn solo(broker: BrokerId, first: Image, options: Options) -> (Metadata, Cont
         image: Arc::new(first.clone()),
     });
     let quorum = Arc::new(Solo::new(broker, first, publisher));
-    let (driver, task) = Driver::new(quorum.clone(), options);
+    let (driver, task) = Driver::new(quorum.clone(), Arc::default(), options);
     tokio::spawn(task);
     let describe = move || DescribeQuorumResponse {
         leader: Some(LeaderHint {

@@ -174,7 +174,7 @@ impl StateMachine {
     }
 }
 
-type Result_<T> = Result<T, StorageError<VoterId>>;
+type Stored<T> = Result<T, StorageError<VoterId>>;
 
 fn snapshot_failed(error: impl std::error::Error + 'static) -> StorageError<VoterId> {
     StorageIOError::write_snapshot(None, AnyError::new(&error)).into()
@@ -183,12 +183,12 @@ fn snapshot_failed(error: impl std::error::Error + 'static) -> StorageError<Vote
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = Self;
 
-    async fn applied_state(&mut self) -> Result_<(Option<LogId<VoterId>>, Membership)> {
+    async fn applied_state(&mut self) -> Stored<(Option<LogId<VoterId>>, Membership)> {
         let state = self.shared.state.lock();
         Ok((state.applied, state.membership.clone()))
     }
 
-    async fn apply<I>(&mut self, entries: I) -> Result_<Vec<Outcome>>
+    async fn apply<I>(&mut self, entries: I) -> Stored<Vec<Outcome>>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -221,11 +221,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.clone()
     }
 
-    async fn begin_receiving_snapshot(&mut self) -> Result_<Box<Cursor<Vec<u8>>>> {
+    async fn begin_receiving_snapshot(&mut self) -> Stored<Box<Cursor<Vec<u8>>>> {
         Ok(Box::new(Cursor::new(Vec::new())))
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Result_<()> {
+    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<Cursor<Vec<u8>>>) -> Stored<()> {
         let bytes = Bytes::from(snapshot.into_inner());
         let image = snapshot::decode(bytes.clone()).map_err(|what| {
             let message = format!("a metadata snapshot of another voter cannot be applied: {what}");
@@ -249,7 +249,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result_<Option<Snapshot<TypeConfig>>> {
+    async fn get_current_snapshot(&mut self) -> Stored<Option<Snapshot<TypeConfig>>> {
         let snapshots = self.shared.snapshots.clone();
         let loaded = tokio::task::spawn_blocking(move || snapshots.load())
             .await
@@ -263,7 +263,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
-    async fn build_snapshot(&mut self) -> Result_<Snapshot<TypeConfig>> {
+    async fn build_snapshot(&mut self) -> Stored<Snapshot<TypeConfig>> {
         let (meta, image) = self.build();
         let (snapshots, kept) = (self.shared.snapshots.clone(), meta.clone());
         let built = tokio::task::spawn_blocking(move || {

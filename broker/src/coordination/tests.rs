@@ -336,3 +336,39 @@ async fn a_message_for_the_voter_that_a_disk_was_before_is_not_taken() {
     assert!(answered.is_ok());
     fleet.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_that_led_the_quorum_is_fenced_soon_after_it_is_gone() {
+    let mut fleet = Fleet::of(3, 3);
+    fleet.start_all().await;
+    let mut joined: BTreeMap<i32, Lifecycle> = (0..3)
+        .map(|broker| (broker, fleet.running[&broker].join(fleet.registration(broker))))
+        .collect();
+    for lifecycle in joined.values() {
+        lifecycle.set_ready(true);
+        assert!(lifecycle.unfenced(deadline()).await);
+    }
+    let leader = fleet.leader().await;
+    let other = (0..3).find(|id| *id != leader).unwrap();
+    fleet
+        .until(other, |image| {
+            (0..3).all(|broker| image.is_alive(BrokerId(broker)))
+        })
+        .await;
+    let lost = Instant::now();
+    joined.remove(&leader);
+    fleet.stop(leader).await;
+    fleet
+        .until(other, |image| !image.is_alive(BrokerId(leader)))
+        .await;
+    assert!(
+        lost.elapsed() < Duration::from_millis(2_800),
+        "fenced after {:?}",
+        lost.elapsed()
+    );
+    // The others were heard of in time.
+    let alive = |image: &crate::metadata::Image| (0..3).filter(|id| image.is_alive(BrokerId(*id))).count();
+    fleet.until(other, |image| alive(image) == 2).await;
+    drop(joined);
+    fleet.stop_all().await;
+}

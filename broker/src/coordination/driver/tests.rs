@@ -19,7 +19,7 @@ fn started(session: Duration) -> (Driver, Arc<Solo>, Metadata) {
         now_ms: || 0,
         fresh_id: Arc::new(move || Uuid([drawn.fetch_add(1, Ordering::Relaxed); 16])),
     };
-    let (driver, task) = Driver::new(quorum.clone(), options);
+    let (driver, task) = Driver::new(quorum.clone(), Arc::default(), options);
     tokio::spawn(task);
     (driver, quorum, metadata)
 }
