@@ -794,12 +794,12 @@ async fn credentials_are_kept_as_keys_and_described_without_them() {
         };
         response.results.iter().map(shown).collect::<Vec<_>>()
     };
-    let bob = ("bob".to_owned(), 0, vec![(1, 4096), (2, 8192)]);
-    assert_eq!(described(None).await, [bob.clone()]);
+    let bob = || ("bob".to_owned(), 0, vec![(1, 4096), (2, 8192)]);
+    assert_eq!(described(None).await, [bob()]);
     assert_eq!(
         described(Some(users(&["bob", "eve", "twice", "twice"]))).await,
         [
-            bob,
+            bob(),
             ("eve".to_owned(), ErrorCode::ResourceNotFound.code(), vec![]),
             ("twice".to_owned(), ErrorCode::DuplicateResource.code(), vec![])
         ]
@@ -1056,12 +1056,22 @@ async fn the_quorum_is_described_only_to_who_may_see_the_cluster() {
     let response = describe_quorum::handle(&clerk(2, vec![]), DescribeQuorumRequest { topics: vec![] }).await;
     assert_eq!(response.error_code, ErrorCode::ClusterAuthorizationFailed);
     let ctx = anyone(2);
-    let response = describe_quorum::handle(&ctx, DescribeQuorumRequest { topics: vec![] }).await;
-    written(&ctx, ApiKey::DescribeQuorum, &response);
-    assert!(
-        ErrorCode::from(response.error_code).is_error(),
-        "a broker in memory has no quorum to ask"
-    );
+    for version in 0..=2 {
+        let ctx = at(&ctx, version);
+        let topic = |name: &'static str| describe_quorum_request::TopicData {
+            topic_name: Str::from_static(name),
+            partitions: vec![describe_quorum_request::PartitionData { partition_index: 0 }],
+        };
+        let topics = vec![topic("__cluster_metadata"), topic("orders")];
+        let response = describe_quorum::handle(&ctx, DescribeQuorumRequest { topics }).await;
+        written(&ctx, ApiKey::DescribeQuorum, &response);
+        let codes: Vec<i16> = response
+            .topics
+            .iter()
+            .map(|topic| topic.partitions[0].error_code)
+            .collect();
+        assert_eq!(codes, [0, ErrorCode::UnknownTopicOrPartition.code()]);
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use flotilla_control::proto::metadata::{
 use flotilla_protocol::{BrokerEpoch, BrokerId};
 
 use super::features::{FEATURE, FLOTILLA_VERSION};
-use super::{Draft, Refused, refuse};
+use super::{Draft, Refused, internal_topics, refuse};
 use crate::metadata::{Broker, Fact};
 
 /// A new incarnation takes over at once when it has the data directory, which only one process can hold. One that comes
@@ -160,6 +160,7 @@ pub(super) fn heartbeat(draft: &mut Draft<'_, '_>, request: &BrokerHeartbeat) ->
         };
         draft.write(Fact::Broker(record));
         draft.elect_leaderless();
+        internal_topics::raise(draft);
     }
     let fenced = draft.image.broker(broker.id).is_none_or(|broker| broker.fenced);
     let heartbeat = Some(HeartbeatAnswer {

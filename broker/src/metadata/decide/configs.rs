@@ -150,11 +150,11 @@ fn scope(draft: &Draft<'_, '_>, resource: ResourceType, name: &str) -> Result<Sc
 }
 
 fn apply(now: &Values, scope: Scope, request: &ResourceConfigs) -> Result<Values, Refused> {
-    let mut next = if request.replace {
-        Values::new()
-    } else {
-        now.clone()
-    };
+    let mut next = now.clone();
+    if request.replace {
+        // The cluster's minimum stays set, whether the call names it or not.
+        next.retain(|key, _| scope == Scope::Broker && request.resource_name.is_empty() && key == MIN_ISR);
+    }
     let mut seen = BTreeSet::new();
     for change in &request.changes {
         if change.key.is_empty() {

@@ -13,6 +13,7 @@ mod configs;
 mod effects;
 mod election;
 mod features;
+mod internal_topics;
 mod isr;
 mod partitions;
 mod producer_ids;
@@ -25,8 +26,8 @@ mod topics;
 
 pub use acls::matches as acl_matches;
 pub use features::FLOTILLA_VERSION;
+pub use internal_topics::is_internal;
 pub use producer_ids::PRODUCER_ID_BLOCK;
-pub use topic_name::is_internal;
 
 use flotilla_control::proto::metadata as proto;
 use flotilla_control::proto::metadata::request::Request as Asked;

@@ -75,7 +75,7 @@ pub(super) fn check(entity: &QuotaKey, key: &str, value: Option<f64>) -> Result<
         return Err(refuse(Refusal::InvalidRequest, message));
     }
     let Some(value) = value else { return Ok(()) };
-    let in_range = value.is_finite() && value > 0.0 && value <= i64::MAX as f64;
+    let in_range = value.is_finite() && value >= 0.0 && value <= i64::MAX as f64;
     if !in_range || (WHOLE.contains(&key) && value.fract() != 0.0) {
         let what = if WHOLE.contains(&key) {
             "a whole number"
@@ -84,7 +84,7 @@ pub(super) fn check(entity: &QuotaKey, key: &str, value: Option<f64>) -> Result<
         };
         return Err(refuse(
             Refusal::InvalidRequest,
-            format!("`{key}` cannot be {value}: {what} above 0 is expected"),
+            format!("`{key}` cannot be {value}: {what} of at least 0 is expected"),
         ));
     }
     Ok(())

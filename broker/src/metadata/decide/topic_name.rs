@@ -7,15 +7,6 @@ use super::{Draft, Refused, refuse};
 /// The longest name, in characters: with the partition's number it still is a file name.
 const LENGTH_MAX: usize = 249;
 
-/// Whether Kafka keeps a topic for itself.
-#[must_use]
-pub fn is_internal(topic: &str) -> bool {
-    matches!(
-        topic,
-        "__consumer_offsets" | "__transaction_state" | "__share_group_state"
-    )
-}
-
 /// Whether a topic may be created under a name.
 pub(super) fn check(draft: &Draft<'_, '_>, name: &str) -> Result<(), Refused> {
     let invalid = |message: String| Err(refuse(Refusal::InvalidTopicName, message));

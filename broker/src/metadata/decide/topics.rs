@@ -13,8 +13,8 @@ use flotilla_protocol::{PartitionIndex, Uuid};
 
 use super::assignment::{self, Assignment};
 use super::{
-    Draft, PARTITIONS_PER_REQUEST_MAX, Refused, is_internal, item, of_items, owned_by_another, owns, refuse,
-    topic_name,
+    Draft, PARTITIONS_PER_REQUEST_MAX, Refused, internal_topics, item, of_items, owned_by_another, owns,
+    refuse, topic_name,
 };
 use crate::metadata::{Fact, Partition, ResourceType, Topic};
 
@@ -174,23 +174,17 @@ fn assign(draft: &Draft<'_, '_>, request: &CreateTopic) -> Result<Assignment, Re
         return Err(refuse(Refusal::InvalidPartitions, message));
     };
     limit_partitions(partitions)?;
+    let internal = internal_topics::wanted_replicas(draft, &request.name);
     let replicas = match request.replication_factor {
-        -1 if is_internal(&request.name) => 3,
-        -1 => draft.number("default.replication.factor"),
+        -1 => internal.unwrap_or_else(|| draft.number("default.replication.factor")),
         count => i64::from(count),
     };
     let Some(mut replicas) = usize::try_from(replicas).ok().filter(|count| *count > 0) else {
         let message = format!("a partition needs at least one replica, not {replicas}");
         return Err(refuse(Refusal::InvalidReplicationFactor, message));
     };
-    if is_internal(&request.name) {
-        // A small fleet must be able to have groups; the factor is raised when it grows.
-        let brokers = draft
-            .image
-            .brokers()
-            .filter(|broker| !draft.image.is_draining(broker.id))
-            .count();
-        replicas = replicas.min(brokers.max(1));
+    if internal.is_some() {
+        replicas = internal_topics::capped(draft, replicas);
     }
     assignment::place(draft, partitions, replicas)
 }

@@ -83,6 +83,11 @@ fn the_older_call_replaces_all_settings_of_a_resource() {
             "t done"
         ]
     );
+    assert_eq!(
+        fleet.show(alter(Broker, "", &[(0, "log.roll.ms", Some("7"))], true)),
+        ["config Broker `` log.roll.ms=7", " done"],
+        "the cluster's minimum of in-sync replicas stays set"
+    );
 }
 
 #[test]

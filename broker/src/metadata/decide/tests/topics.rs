@@ -97,6 +97,30 @@ fn an_internal_topic_gets_three_replicas_or_as_many_as_there_are_brokers() {
 }
 
 #[test]
+fn an_internal_topic_gets_more_replicas_once_the_fleet_grows() {
+    let mut fleet = Fleet::of(1, "1");
+    fleet.ask(create(vec![topic("__consumer_offsets", 1, -1), topic("t", 1, 1)]));
+    fleet.register(1, 1, 11, false);
+    assert_eq!(
+        fleet.beat(1),
+        [
+            "broker 1 alive",
+            "__consumer_offsets-0: 0 1 adding 1 isr 0 leader 0 epochs 0/1",
+            "heartbeat: caught up"
+        ]
+    );
+    fleet.register(2, 1, 12, false);
+    assert_eq!(
+        fleet.beat(2),
+        [
+            "broker 2 alive",
+            "__consumer_offsets-0: 0 1 2 adding 1 2 isr 0 leader 0 epochs 0/2",
+            "heartbeat: caught up"
+        ]
+    );
+}
+
+#[test]
 fn names_follow_kafkas_rules() {
     let mut fleet = Fleet::of(1, "1");
     fleet.create("a.b", &[&[0]]);
