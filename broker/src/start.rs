@@ -16,6 +16,7 @@ use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
 use arc_swap::ArcSwap;
 use flotilla_control::config::{Advertised, BrokerConfig, Role};
+use flotilla_control::proto::coordination::LogEnd;
 use flotilla_control::proto::metadata::SecurityProtocol;
 use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::Uuid;
@@ -103,6 +104,8 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
 
     let incarnation = Uuid(*uuid::Uuid::new_v4().as_bytes());
     let replicas = recover(&config, volumes, incarnation, &telemetry).await?;
+    let led = replicas.clone();
+    coordination.answer_log_ends(Arc::new(move |topic_id| led_ends(&led, topic_id)));
     let (partitions, leadership) = of_replicas(&replicas);
     let groups = Groups::new(
         metadata.clone(),
@@ -301,6 +304,17 @@ async fn recover(
             .await;
     drop(progress);
     Ok(opened.map_err(|_| StartError::Recovery)??)
+}
+
+/// Where the logs that this broker leads start and end: a topic is empty when all of them are.
+fn led_ends(replicas: &Replicas, topic_id: Uuid) -> Vec<LogEnd> {
+    let ends = replicas.led_ends(topic_id).into_iter();
+    ends.map(|(partition, start, end)| LogEnd {
+        partition: partition.0,
+        log_start_offset: start.0,
+        log_end_offset: end.0,
+    })
+    .collect()
 }
 
 fn registration(

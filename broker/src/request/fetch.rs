@@ -252,3 +252,7 @@ fn add_hints(ctx: &Context, image: &Image, response: &mut FetchResponse) {
         })
         .collect();
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -140,3 +140,7 @@ fn respond(
     }
     response
 }
+
+#[cfg(test)]
+#[path = "list_offsets_tests.rs"]
+mod tests;

@@ -16,6 +16,8 @@ mod coordinator;
 mod create_acls;
 mod create_partitions;
 mod create_topics;
+#[cfg(test)]
+mod data_path_tests;
 mod delete_acls;
 mod delete_groups;
 mod delete_records;

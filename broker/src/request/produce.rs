@@ -232,3 +232,7 @@ fn add_hints(ctx: &Context, image: &Image, response: &mut ProduceResponse) {
         })
         .collect();
 }
+
+#[cfg(test)]
+#[path = "produce_tests.rs"]
+mod tests;

@@ -1,0 +1,257 @@
+use super::*;
+use crate::auth::Principal;
+use crate::broker::Broker;
+use crate::replica::testing::{broker, image, partition, topic, topic_id};
+use crate::replica::{Acks, Origin};
+use crate::request::Session;
+use crate::request::testing::context_of;
+use flotilla_protocol::messages::fetch_request::{FetchTopic, ReplicaState};
+use flotilla_protocol::records::BatchBuilder;
+use flotilla_protocol::{Message, Reader as WireReader, Writer};
+use std::sync::Arc;
+
+/// Broker 0 leads partition 0 of `orders`, with broker 1 as follower that is not in sync; broker 1 leads partition 1.
+fn context(version: i16) -> Context {
+    let image = image([
+        broker(0, 1),
+        broker(1, 1),
+        topic("orders", 1),
+        partition(1, 0, &[0, 1], &[0], 3),
+        partition(1, 1, &[1], &[1], 5),
+    ]);
+    context_of(Broker::in_memory(image), Principal::anonymous(), version)
+}
+
+fn key() -> PartitionKey {
+    PartitionKey {
+        topic_id: topic_id(1),
+        partition: PartitionIndex(0),
+    }
+}
+
+async fn put(ctx: &Context, value: &[u8]) {
+    let mut builder = BatchBuilder::new(Offset(0));
+    builder.push(crate::clock::now_ms(), None, Some(value), &[]);
+    let batch = builder.build().freeze();
+    let appended = ctx
+        .broker
+        .replicas
+        .append(key(), &batch, Acks::All, Origin::Client)
+        .unwrap();
+    appended
+        .commit
+        .unwrap()
+        .wait(Duration::from_secs(20))
+        .await
+        .unwrap();
+}
+
+fn request(ctx: &Context, index: i32, offset: i64) -> FetchRequest {
+    let by_id = ctx.version >= 13;
+    FetchRequest {
+        max_wait_ms: 0,
+        min_bytes: 1,
+        topics: vec![FetchTopic {
+            topic: if by_id { Str::EMPTY } else { "orders".into() },
+            topic_id: if by_id { topic_id(1) } else { Uuid::ZERO },
+            partitions: vec![FetchPartition {
+                partition: index,
+                fetch_offset: offset,
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            }],
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+fn only(response: &FetchResponse) -> &PartitionData {
+    &response.responses[0].partitions[0]
+}
+
+fn code(response: &FetchResponse) -> ErrorCode {
+    only(response).error_code.into()
+}
+
+#[tokio::test]
+async fn records_come_by_name_and_by_id_in_every_version() {
+    let ctx = context(4);
+    put(&ctx, b"a").await;
+    for version in 4..=18 {
+        let ctx = Context {
+            version,
+            ..ctx.clone()
+        };
+        let response = handle(&ctx, request(&ctx, 0, 0)).await;
+        let data = only(&response);
+        assert_eq!(
+            (data.error_code, data.high_watermark),
+            (0, 1),
+            "version {version}"
+        );
+        assert!(!data.records.as_ref().unwrap().is_empty(), "version {version}");
+        let mut w = Writer::new();
+        response.encode(&mut w, version).unwrap();
+        let mut r = WireReader::new(w.into_bytes());
+        FetchResponse::decode(&mut r, version).unwrap();
+        r.finish().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_kafkas() {
+    let ctx = context(12);
+    let unknown = request(&ctx, 9, 0);
+    assert_eq!(
+        code(&handle(&ctx, unknown).await),
+        ErrorCode::UnknownTopicOrPartition
+    );
+    let elsewhere = request(&ctx, 1, 0);
+    assert_eq!(
+        code(&handle(&ctx, elsewhere).await),
+        ErrorCode::NotLeaderOrFollower
+    );
+    let beyond = request(&ctx, 0, 7);
+    assert_eq!(code(&handle(&ctx, beyond).await), ErrorCode::OffsetOutOfRange);
+    for (epoch, expected) in [
+        (2, ErrorCode::FencedLeaderEpoch),
+        (4, ErrorCode::UnknownLeaderEpoch),
+    ] {
+        let mut other = request(&ctx, 0, 0);
+        other.topics[0].partitions[0].current_leader_epoch = epoch;
+        assert_eq!(code(&handle(&ctx, other).await), expected);
+    }
+    let ctx = Context { version: 13, ..ctx };
+    let mut unknown = request(&ctx, 0, 0);
+    unknown.topics[0].topic_id = topic_id(9);
+    assert_eq!(code(&handle(&ctx, unknown).await), ErrorCode::UnknownTopicId);
+}
+
+#[tokio::test]
+async fn wrong_broker_names_the_right_one() {
+    let ctx = context(16);
+    let response = handle(&ctx, request(&ctx, 1, 0)).await;
+    assert_eq!(
+        only(&response).current_leader,
+        LeaderIdAndEpoch {
+            leader_id: 1,
+            leader_epoch: 5
+        }
+    );
+    assert_eq!(response.node_endpoints.len(), 1);
+}
+
+#[tokio::test]
+async fn session_that_is_not_kept_is_refused_so_that_the_client_begins_anew() {
+    let ctx = context(12);
+    let fetch = |session_id, session_epoch| FetchRequest {
+        session_id,
+        session_epoch,
+        ..request(&ctx, 0, 0)
+    };
+    let refused = handle(&ctx, fetch(5, 3)).await;
+    assert_eq!(refused.error_code, i16::from(ErrorCode::FetchSessionIdNotFound));
+    for full in [fetch(0, 0), fetch(0, -1), fetch(5, 0)] {
+        let response = handle(&ctx, full).await;
+        assert_eq!((response.error_code, response.session_id), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn log_that_parts_is_told_where() {
+    let ctx = context(12);
+    put(&ctx, b"a").await;
+    let mut diverged = request(&ctx, 0, 1);
+    diverged.topics[0].partitions[0].last_fetched_epoch = 2;
+    let response = handle(&ctx, diverged).await;
+    assert_eq!(code(&response), ErrorCode::None);
+    assert_eq!(
+        only(&response).diverging_epoch,
+        EpochEndOffset {
+            epoch: 2,
+            end_offset: 0
+        }
+    );
+}
+
+#[tokio::test]
+async fn read_committed_gets_its_list_of_aborted_transactions() {
+    let ctx = context(12);
+    put(&ctx, b"a").await;
+    let committed = FetchRequest {
+        isolation_level: READ_COMMITTED,
+        ..request(&ctx, 0, 0)
+    };
+    assert_eq!(
+        only(&handle(&ctx, committed).await).aborted_transactions,
+        Some(Vec::new())
+    );
+    let uncommitted = request(&ctx, 0, 0);
+    assert_eq!(only(&handle(&ctx, uncommitted).await).aborted_transactions, None);
+}
+
+fn as_replica(ctx: &Context, id: i32, epoch: i64) -> FetchRequest {
+    FetchRequest {
+        replica_state: ReplicaState {
+            replica_id: id,
+            replica_epoch: epoch,
+        },
+        ..request(ctx, 0, 0)
+    }
+}
+
+#[tokio::test]
+async fn replica_id_is_believed_only_from_the_broker_that_the_certificate_names() {
+    let ctx = context(18);
+    put(&ctx, b"a").await;
+    // Broker 1 registered first: its epoch is 101.
+    let refused = handle(&ctx, as_replica(&ctx, 1, 101)).await;
+    assert_eq!(
+        refused.error_code,
+        i16::from(ErrorCode::ClusterAuthorizationFailed)
+    );
+    let of = |peer| {
+        let session = Session {
+            peer_broker: Some(BrokerId(peer)),
+            ..Session::clone(&ctx.session)
+        };
+        Context {
+            session: Arc::new(session),
+            ..ctx.clone()
+        }
+    };
+    let refused = handle(&of(2), as_replica(&ctx, 1, 101)).await;
+    assert_eq!(
+        refused.error_code,
+        i16::from(ErrorCode::ClusterAuthorizationFailed)
+    );
+    for stale in [100, 102] {
+        let refused = handle(&of(1), as_replica(&ctx, 1, stale)).await;
+        assert_eq!(refused.error_code, i16::from(ErrorCode::StaleBrokerEpoch));
+    }
+    let taken = handle(&of(1), as_replica(&ctx, 1, 101)).await;
+    assert_eq!(code(&taken), ErrorCode::None);
+    assert!(!only(&taken).records.as_ref().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn all_partitions_together_stay_within_the_limit_but_for_the_first_batch() {
+    let ctx = context(12);
+    for _ in 0..10 {
+        put(&ctx, &[7; 1000]).await;
+    }
+    let fetch = |max_bytes| FetchRequest {
+        max_bytes,
+        ..request(&ctx, 0, 0)
+    };
+    let bytes = async |max_bytes| {
+        let response = handle(&ctx, fetch(max_bytes)).await;
+        only(&response).records.as_ref().unwrap().len()
+    };
+    let one = bytes(1).await;
+    assert!((1000..1200).contains(&one), "{one}");
+    let some = bytes(5000).await;
+    assert!((one..=5000).contains(&some), "{some}");
+    assert_eq!(bytes(i32::MAX).await, 10 * one);
+    assert_eq!(bytes(-1).await, one);
+}
