@@ -17,7 +17,8 @@ use super::wire::{self, AppendEntries, InstallSnapshot, Malformed, TypeConfig};
 /// Between two attempts to reach a voter that does not answer.
 const BACKOFF: Duration = Duration::from_millis(150);
 
-/// Makes connections to voters.
+/// Makes connections to voters. openraft itself ends a call that takes too long, and repeats it at once; what is reported as
+/// unreachable here is repeated after a pause.
 #[derive(Clone)]
 pub struct Network {
     peers: Peers,
@@ -60,17 +61,14 @@ impl Connection {
     fn message<E: std::error::Error>(
         &self,
         payload: Result<Vec<u8>, Malformed>,
-        option: &RPCOption,
     ) -> Result<Request<RaftMessage>, CallError<E>> {
         let payload = payload.map_err(|error| unreachable(&error))?;
-        let mut request = Request::new(RaftMessage {
+        Ok(Request::new(RaftMessage {
             payload,
             target_broker_id: self.target.broker.0,
             target_directory_id: self.target.directory.0.to_vec(),
             cluster_id: self.peers.cluster_id().to_string(),
-        });
-        request.set_timeout(option.hard_ttl());
-        Ok(request)
+        }))
     }
 
     fn answer<T, E>(&self, answered: Result<Response<RaftMessage>, Status>) -> Result<T, CallError<E>>
@@ -94,9 +92,9 @@ impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
         request: AppendEntries,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<AppendEntriesResponse<VoterId>, CallError<openraft::error::Infallible>> {
-        let message = self.message(wire::encode_append(&request), &option)?;
+        let message = self.message(wire::encode_append(&request))?;
         let mut client = self
             .peers
             .coordination(self.target.broker, Purpose::Raft, Some(&self.node.address));
@@ -106,9 +104,9 @@ impl RaftNetwork<TypeConfig> for Connection {
     async fn install_snapshot(
         &mut self,
         request: InstallSnapshot,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<InstallSnapshotResponse<VoterId>, CallError<InstallSnapshotError>> {
-        let message = self.message(wire::encode_snapshot_part(request), &option)?;
+        let message = self.message(wire::encode_snapshot_part(request))?;
         let mut client =
             self.peers
                 .coordination(self.target.broker, Purpose::Snapshot, Some(&self.node.address));
@@ -118,10 +116,10 @@ impl RaftNetwork<TypeConfig> for Connection {
     async fn vote(
         &mut self,
         request: VoteRequest<VoterId>,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<VoteResponse<VoterId>, CallError<openraft::error::Infallible>> {
         let payload = serde_json::to_vec(&request).map_err(Malformed::from);
-        let message = self.message(payload, &option)?;
+        let message = self.message(payload)?;
         let mut client = self
             .peers
             .coordination(self.target.broker, Purpose::Raft, Some(&self.node.address));
