@@ -7,10 +7,11 @@ use flotilla_control::placement::Move;
 use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_control::proto::fleet::{
     ApplyConfigRequest, ApplyResponse, ApplyTopicRequest, AssignRequest, DeleteTopicRequest,
-    DeleteUserRequest,
+    DeleteUserRequest, ElectLeadersRequest,
 };
 use flotilla_control::proto::metadata::{
-    AlterConfig, ConfigOperation, Owner, Reassignment, Refusal, Replicas, ResourceConfigs, ResourceType,
+    AlterConfig, ConfigOperation, ElectLeaders, Owner, Reassignment, Refusal, Replicas, ResourceConfigs,
+    ResourceType,
 };
 use flotilla_control::settings::{self, Scope, Update};
 use flotilla_crds::{Cluster, ClusterRef, DeletionPolicy, Topic, User};
@@ -353,6 +354,20 @@ impl Reconcile<'_> {
                 format!("partitions cannot be moved to the new brokers: {message}"),
             )
         })
+    }
+
+    /// Gives leadership back to preferred leaders, so that no broker leads more than its share. Whether it can be is the
+    /// fleet's to say; it tries again by itself, later.
+    pub async fn elect_preferred(&mut self) {
+        let request = ElectLeadersRequest {
+            election: Some(ElectLeaders {
+                unclean: false,
+                partitions: Vec::new(),
+                all_partitions: true,
+            }),
+            dry_run: false,
+        };
+        let _ = answered(self.client.elect_leaders(request)).await;
     }
 
     /// Whether a resource is this Cluster's.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use flotilla_control::BrokerId;
 use flotilla_control::config::BrokerConfig;
+use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_crds::Cluster;
 use flotilla_operator::cluster;
 use tokio::sync::mpsc;
+use tonic::transport::Channel;
 
 use super::manifests::{self, Manifest, Manifests, Reported};
 use super::plan::{self, Authorities};
@@ -67,6 +69,8 @@ pub struct Fleet {
     ready: bool,
     /// When something is tried again.
     again: Option<Instant>,
+    /// Whether leadership is still to be evened out: after a start, a restart, and when partitions have moved.
+    uneven: bool,
     /// Since when the manifests of Topics and Users are gone that were followed.
     missing: BTreeMap<String, Instant>,
 }
@@ -156,6 +160,7 @@ impl Fleet {
             failures: BTreeMap::new(),
             ready: false,
             again: None,
+            uneven: true,
             missing: BTreeMap::new(),
         })
     }
@@ -176,6 +181,7 @@ impl Fleet {
                         self.reconcile().await?;
                     }
                     self.share_with_new_brokers().await?;
+                    self.even_out_leaders().await?;
                 }
                 Some(event) = self.events.recv() => self.tell(&event),
             }
@@ -295,6 +301,7 @@ impl Fleet {
                 failures,
                 again_in,
             } => {
+                self.uneven = true;
                 self.failures.insert(*id, *failures);
                 let when = match again_in.as_secs() {
                     0 => "at once".to_owned(),
@@ -408,6 +415,7 @@ impl Fleet {
             self.progress
                 .say(&format!("broker {id} is restarted for its new configuration"));
             self.processes.restart(id).await;
+            self.uneven = true;
             let back = Instant::now() + RESTART_TIMEOUT;
             while Instant::now() < back {
                 if self
@@ -516,6 +524,42 @@ impl Fleet {
         Ok(outcome)
     }
 
+    /// Lets preferred leaders lead once all replicas are in sync: brokers that start one after another leave leadership with the
+    /// first of them, and the fleet itself looks only every few minutes.
+    async fn even_out_leaders(&mut self) -> anyhow::Result<()> {
+        let Some(view) = self
+            .seen()
+            .filter(|_| self.uneven && self.memory.joining.is_empty())
+        else {
+            return Ok(());
+        };
+        let ids = self.ids();
+        if view.moving() || !ids.iter().all(|id| view.online(*id) && view.in_sync(*id)) {
+            return Ok(());
+        }
+        self.uneven = false;
+        if view.askew() {
+            let access = Access::to(&self.home, &self.configs)?;
+            if let Ok(mut client) = access.connect().await {
+                self.with(&view, &mut client).elect_preferred().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn with<'a>(&'a mut self, view: &'a View, client: &'a mut FleetClient<Channel>) -> Reconcile<'a> {
+        Reconcile {
+            home: &self.home,
+            cluster: &self.cluster,
+            brokers: &self.configs,
+            authorities: &self.authorities,
+            view,
+            memory: &mut self.memory,
+            client,
+            outcome: Outcome::default(),
+        }
+    }
+
     /// Gives brokers that were added their share of the partitions, once they serve and nothing else moves.
     async fn share_with_new_brokers(&mut self) -> anyhow::Result<()> {
         let Some(view) = self.seen().filter(|_| !self.memory.joining.is_empty()) else {
@@ -542,16 +586,7 @@ impl Fleet {
                 "{} partitions move to share them with new brokers",
                 moves.len()
             ));
-            let mut reconcile = Reconcile {
-                home: &self.home,
-                cluster: &self.cluster,
-                brokers: &self.configs,
-                authorities: &self.authorities,
-                view: &view,
-                memory: &mut self.memory,
-                client: &mut client,
-                outcome: Outcome::default(),
-            };
+            let mut reconcile = self.with(&view, &mut client);
             let moving = reconcile.assign(moves).await;
             let outcome = reconcile.outcome;
             for problem in outcome.problems {
@@ -563,6 +598,7 @@ impl Fleet {
                 return Ok(());
             }
         }
+        self.uneven = true;
         for id in std::mem::take(&mut self.memory.joining) {
             self.progress.say(&format!("broker {id} has its share"));
         }

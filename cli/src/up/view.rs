@@ -78,6 +78,19 @@ impl View {
             .all(|partition| partition.isr.contains(&id.0))
     }
 
+    /// Whether some partition is led by another than its preferred leader, though that one is in sync.
+    pub fn askew(&self) -> bool {
+        self.topics
+            .values()
+            .flat_map(|topic| &topic.partitions)
+            .any(|partition| {
+                partition
+                    .replicas
+                    .first()
+                    .is_some_and(|first| *first != partition.leader && partition.isr.contains(first))
+            })
+    }
+
     /// What must move so that these brokers share all partitions evenly.
     pub fn rebalance(&self, brokers: &BTreeSet<BrokerId>) -> Result<Vec<placement::Move>, placement::Error> {
         let fleet = placement::Fleet {

@@ -129,7 +129,9 @@ impl Challenge {
         if binding != self.first.gs2_header.as_bytes() {
             return Err(Error::Malformed("channel binding differs from the first message"));
         }
-        if message::take(&mut attributes, 'r', "no nonce")? != self.nonce {
+        // librdkafka before 2.5 sends its own nonce twice; Kafka looks at the end of it for that reason, and so do we. The proof
+        // covers the text as it was sent.
+        if !message::take(&mut attributes, 'r', "no nonce")?.ends_with(&self.nonce) {
             return Err(Error::Malformed("nonce of another exchange"));
         }
         let proof = message::decode(proof, "proof is not base64")?;
@@ -190,6 +192,22 @@ mod tests {
     fn own_name_as_authorization_id_and_extensions_are_taken() {
         let first = ClientFirst::parse(b"n,a=alice,n=alice,r=b,tokenauth=true").expect("valid");
         assert_eq!(first.user(), "alice");
+    }
+
+    #[test]
+    fn client_that_sends_its_nonce_twice_is_taken() {
+        let first = ClientFirst::parse(b"n,,n=a,r=b").expect("valid");
+        let credential = Credential::of_password(Mechanism::Sha256, "p", b"s", 4096);
+        let stored_key = credential.stored_key.clone();
+        let challenge = Challenge::new(Mechanism::Sha256, first, Some(credential), "c", b"secret");
+        let without_proof = "c=biws,r=bbc";
+        let auth_message = format!("n=a,r=b,{},{without_proof}", challenge.message());
+        let salted = Mechanism::Sha256.salted_password("p", b"s", 4096);
+        let client_key = Mechanism::Sha256.sign(&salted, b"Client Key");
+        let signature = Mechanism::Sha256.sign(&stored_key, auth_message.as_bytes());
+        let proof = message::encode(&xor(&client_key, &signature));
+        let answer = challenge.finish(format!("{without_proof},p={proof}").as_bytes());
+        assert!(answer.is_ok(), "{answer:?}");
     }
 
     #[test]
