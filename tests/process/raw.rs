@@ -85,9 +85,7 @@ impl Connection {
 
     fn frame(&mut self) -> std::io::Result<Bytes> {
         loop {
-            if let Some(frame) =
-                frame::split(&mut self.received, 64 << 20).expect("a frame of a sensible size")
-            {
+            if let Some(frame) = frame::split(&mut self.received, 64 << 20).map_err(std::io::Error::other)? {
                 return Ok(frame);
             }
             let mut buffer = [0; 64 << 10];

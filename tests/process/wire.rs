@@ -102,7 +102,7 @@ fn garbage_and_wrong_lengths_close_the_connection_and_nothing_else() {
 fn unknown_version_of_api_versions_is_answered_with_the_range() {
     let fleet = fleet();
     let mut socket = socket(fleet.bootstrap());
-    socket.write_all(&request(18, 99, &[])).expect("send");
+    socket.write_all(&request(18, 99, &[0])).expect("send");
     let mut head = [0; 10];
     socket.read_exact(&mut head).expect("an answer");
     assert_eq!(head[4..8], 7_i32.to_be_bytes());
