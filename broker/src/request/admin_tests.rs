@@ -425,7 +425,7 @@ async fn settings_tell_where_their_values_come_from() {
     let ctx = anyone(4);
     assert_eq!(
         described(&ctx, 2, "orders", "retention.ms").await,
-        "retention.ms=5:1 type 5 [retention.ms=5:1 log.retention.ms=7:2 log.retention.ms=6:3 log.retention.ms=604800000:5]"
+        "retention.ms=5:1 type 5 [retention.ms=5:1 log.retention.ms=7:2 log.retention.ms=6:3 log.retention.hours=168:5]"
     );
     assert_eq!(
         described(&ctx, 4, "0", "log.retention.ms").await,

@@ -194,17 +194,7 @@ fn inherited<'a>(
                 }
             }
         }
-        if let Some(default) = setting.default {
-            let name = setting
-                .fallbacks
-                .first()
-                .map_or(setting.name, |fallback| fallback.name);
-            synonyms.push(Synonym {
-                name,
-                value: Some(default.to_owned()),
-                source: Source::Default,
-            });
-        }
+        synonyms.extend(default_of(setting));
         let (value, source) = holds.unwrap_or_else(|| (setting.default.map(str::to_owned), Source::Default));
         hide(Entry {
             setting,
@@ -213,6 +203,20 @@ fn inherited<'a>(
             read_only: false,
             synonyms,
         })
+    })
+}
+
+/// The default, by the name of the broker setting that has it.
+fn default_of(setting: &'static Setting) -> Option<Synonym> {
+    let of_broker = setting.fallbacks.iter().find_map(|fallback| {
+        let stands_in = settings::find(Scope::Broker, fallback.name)?;
+        Some((stands_in.name, stands_in.default?))
+    });
+    let (name, value) = of_broker.or_else(|| Some((setting.name, setting.default?)))?;
+    Some(Synonym {
+        name,
+        value: Some(value.to_owned()),
+        source: Source::Default,
     })
 }
 
