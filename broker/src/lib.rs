@@ -9,6 +9,7 @@ pub mod group;
 pub mod log;
 pub mod metadata;
 pub mod net;
+mod numbers;
 pub mod partition;
 pub mod replica;
 pub mod request;

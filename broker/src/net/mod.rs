@@ -13,7 +13,7 @@ mod listener;
 mod registry;
 mod sasl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 
 pub use tls::Error as TlsError;

@@ -1,6 +1,6 @@
 //! Real sockets on loopback: what clients may do to a broker, and what they may not.
 
-mod client;
+pub(crate) mod client;
 mod hostile;
 mod security;
 mod setup;

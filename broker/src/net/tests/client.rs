@@ -17,10 +17,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-pub(super) struct Client {
+pub(crate) struct Client {
     pub(super) stream: Box<dyn Stream>,
     received: BytesMut,
 }
@@ -34,7 +34,7 @@ impl Client {
         }
     }
 
-    pub(super) fn of(stream: impl Stream + 'static) -> Self {
+    pub(crate) fn of(stream: impl Stream + 'static) -> Self {
         Self {
             stream: Box::new(stream),
             received: BytesMut::new(),
@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// Sends a request and reads its response; `None` when the broker closes the connection instead.
-    pub(super) async fn call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+    pub(crate) async fn call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
         let segments = frame::request(version, 7, None, request).unwrap();
         self.send(&segments.concat()).await;
         let (correlation_id, mut body) =
@@ -100,7 +100,7 @@ impl Client {
     }
 
     /// Whether the broker answers an ordinary request.
-    pub(super) async fn is_served(&mut self) -> bool {
+    pub(crate) async fn is_served(&mut self) -> bool {
         self.call(0, &ApiVersionsRequest::default()).await.is_some()
     }
 
