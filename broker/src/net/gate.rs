@@ -192,9 +192,7 @@ impl Gate {
 }
 
 fn read<R: Request>(header: &RequestHeader, body: &mut Reader) -> Result<R, Failure> {
-    let request = R::decode(body, header.api_version)?;
-    body.finish()?;
-    Ok(request)
+    Ok(R::decode(body, header.api_version)?)
 }
 
 fn write<M: Message>(header: &RequestHeader, message: &M) -> Result<Answer, Failure> {

@@ -181,11 +181,10 @@ struct Call {
 }
 
 impl Call {
-    /// The request; nothing may be left behind it.
+    /// The request. What a client sends behind it is passed over, as Kafka does: librdkafka 2.0 sends three bytes too many
+    /// with Metadata.
     fn request<R: Request>(&self, mut body: Reader) -> Result<R, DecodeError> {
-        let request = R::decode(&mut body, self.version)?;
-        body.finish()?;
-        Ok(request)
+        R::decode(&mut body, self.version)
     }
 
     fn response(&self, message: &impl Message) -> Result<Answer, Failure> {
