@@ -72,7 +72,7 @@ fn topics(bootstrap: &[&str; 2]) {
         .concat(),
     );
     assert!(
-        !too_many.success && too_many.all().contains("replication factor"),
+        !too_many.success && too_many.all().contains("9 replicas need 9 brokers"),
         "{too_many:?}"
     );
     assert!(
