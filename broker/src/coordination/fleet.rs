@@ -1,12 +1,14 @@
 //! The Fleet service: what the operator and the command line ask. Every write is idempotent and has a dry run; any broker
 //! answers, and reaches the controller for its caller.
 
-use std::collections::BTreeSet;
+mod credential;
+mod deletion;
+mod voters;
+
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use flotilla_control::proto::coordination::{DescribeQuorumRequest, DescribeQuorumResponse, LogEndsRequest};
+use flotilla_control::proto::coordination::{DescribeQuorumRequest, DescribeQuorumResponse};
 use flotilla_control::proto::fleet::fleet_server::Fleet as FleetService;
 use flotilla_control::proto::fleet::{
     ApplyBrokerRequest, ApplyConfigRequest, ApplyResponse, ApplyTopicRequest, ApplyUserRequest,
@@ -16,38 +18,26 @@ use flotilla_control::proto::fleet::{
     WatchResponse,
 };
 use flotilla_control::proto::metadata::{
-    AlterConfigs, AlterReassignments, ApplyUser, DeleteTopics, DeleteUser, PrepareRestart, Refusal,
-    Request as Asked, Response as Decided, ScramCredential, ScramMechanism, SetDrain, TopicRef,
-    UnregisterBroker, request::Request as Kind, topic_ref,
+    AlterConfigs, AlterReassignments, ApplyUser, DeleteUser, PrepareRestart, Refusal, Request as Asked,
+    Response as Decided, SetDrain, UnregisterBroker, request::Request as Kind,
 };
-use flotilla_protocol::{BrokerId, Uuid};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use flotilla_protocol::BrokerId;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::client::Controller;
-use super::driver::Options;
 use super::listener::caller;
-use super::members::Members;
-use super::peers::{Peers, Purpose, said};
+use super::options::Options;
+use super::peers::Peers;
 use super::quorum::Quorum as _;
 use super::service::Service;
-use super::voter::{VoterId, VoterNode};
 use super::watched;
-use crate::auth::scram::{Credential, ITERATIONS_MIN, Mechanism};
 use crate::metadata::{plan_restart, tree};
 
-/// Bytes of a fresh salt.
-const SALT_BYTES: usize = 32;
 /// Responses that wait for a slow watcher; meanwhile changes are collected.
 const WATCH_QUEUE_MAX: usize = 2;
-/// One broker's answer about the ends of its logs.
-const LOG_ENDS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Marks a call that one broker hands on to another, so that it is not handed on for ever.
-const HANDED_ON: &str = "flotilla-handed-on";
 
 /// What the service stands on.
 #[derive(Clone)]
@@ -105,231 +95,6 @@ impl Fleet {
 
     async fn answer(&self, kind: Kind, dry_run: bool) -> Answer {
         self.ask(kind, dry_run).await.map(Response::new)
-    }
-
-    /// The credential for a password: the stored one where it is of this very password, so that nothing is written then.
-    async fn credential(&self, asked: &ApplyUserRequest) -> Result<Option<ScramCredential>, Status> {
-        let (mechanism, stored_as) = match asked.authentication.as_str() {
-            "scram-sha-256" => (Mechanism::Sha256, ScramMechanism::ScramSha256),
-            "scram-sha-512" => (Mechanism::Sha512, ScramMechanism::ScramSha512),
-            _ => return Ok(None),
-        };
-        if asked.password.is_empty() {
-            return Ok(None);
-        }
-        let stored = self
-            .service
-            .metadata
-            .image()
-            .scram(&asked.name, stored_as)
-            .cloned();
-        let (user, password) = (asked.name.clone(), asked.password.clone());
-        let compute = move || {
-            if let Some(stored) = stored {
-                let known = Credential {
-                    salt: stored.salt.clone(),
-                    stored_key: stored.stored_key.clone(),
-                    server_key: stored.server_key.clone(),
-                    iterations: u32::try_from(stored.iterations).unwrap_or_default(),
-                };
-                if known.is_of_password(mechanism, &password) {
-                    return Ok(stored);
-                }
-            }
-            let mut salt = vec![0; SALT_BYTES];
-            SystemRandom::new().fill(&mut salt)?;
-            let made = Credential::of_password(mechanism, &password, &salt, ITERATIONS_MIN);
-            Ok(ScramCredential {
-                user,
-                mechanism: stored_as.into(),
-                salt: made.salt,
-                stored_key: made.stored_key,
-                server_key: made.server_key,
-                iterations: ITERATIONS_MIN as i32,
-            })
-        };
-        // Thousands of hashes: not where other calls wait.
-        let computed = tokio::task::spawn_blocking(compute).await;
-        let computed = computed.map_err(|error| Status::internal(error.to_string()))?;
-        let failed = |_: ring::error::Unspecified| Status::internal("the system gives no random numbers");
-        computed.map(Some).map_err(failed)
-    }
-
-    /// Deletes a topic as its resource's deletion policy says.
-    async fn delete(&self, asked: DeleteTopicRequest) -> Result<ApplyResponse, Status> {
-        let image = self.service.metadata.image();
-        let Some(topic) = image.topic(&asked.name).cloned() else {
-            return Ok(ApplyResponse {
-                message: format!("topic `{}` does not exist", asked.name),
-                ..Default::default()
-            });
-        };
-        let policy = asked
-            .owner
-            .as_ref()
-            .map_or("", |owner| owner.deletion_policy.as_str());
-        match policy {
-            "" | "Delete" => {}
-            "Retain" => {
-                let message = format!("topic `{}` is kept, as its deletion policy says", topic.name);
-                return Ok(ApplyResponse {
-                    message,
-                    ..ApplyResponse::default()
-                });
-            }
-            "DeleteIfEmpty" => match self.records_in(topic.id).await {
-                Ok(0) => {}
-                Ok(records) => {
-                    let message = format!("topic `{}` is kept: it holds {records} records", topic.name);
-                    return Ok(refused(Refusal::NotEmpty, message));
-                }
-                Err(why) => {
-                    let message = format!(
-                        "topic `{}` is kept: whether it is empty cannot be told: {why}",
-                        topic.name
-                    );
-                    return Ok(refused(Refusal::NotEmpty, message));
-                }
-            },
-            other => {
-                let message =
-                    format!("`{other}` is not a deletion policy; Delete, Retain and DeleteIfEmpty are");
-                return Ok(refused(Refusal::InvalidRequest, message));
-            }
-        }
-        // By its id: a topic made anew under the name meanwhile is another one.
-        let named = TopicRef {
-            topic: Some(topic_ref::Topic::TopicId(topic.id.0.to_vec())),
-            owner: asked.owner,
-        };
-        let mut answer = self
-            .ask(
-                Kind::DeleteTopics(DeleteTopics { topics: vec![named] }),
-                asked.dry_run,
-            )
-            .await?;
-        if let Some(item) = answer.items.first()
-            && answer.refusal() == Refusal::None
-            && item.refusal() != Refusal::UnknownTopicId
-        {
-            (answer.refusal, answer.message) = (item.refusal, item.message.clone());
-        }
-        Ok(answer)
-    }
-
-    /// Offsets between the begin and the end of a topic's logs, as the leaders of its partitions say.
-    async fn records_in(&self, id: Uuid) -> Result<i64, String> {
-        let image = self.service.metadata.image();
-        let topic = image.topic_by_id(id).ok_or("it is gone")?;
-        let mut open: BTreeSet<i32> = topic.partitions().map(|(index, _)| index.0).collect();
-        let mut leaders = BTreeSet::new();
-        for (index, partition) in topic.partitions() {
-            leaders.insert(
-                partition
-                    .leader
-                    .ok_or_else(|| format!("partition {index} has no leader"))?,
-            );
-        }
-        let mut records = 0;
-        for leader in leaders {
-            for end in self.log_ends(leader, id).await? {
-                if open.remove(&end.partition) {
-                    records += end.log_end_offset.saturating_sub(end.log_start_offset);
-                }
-            }
-        }
-        match open.first() {
-            None => Ok(records),
-            Some(partition) => Err(format!("the leader of partition {partition} has just changed")),
-        }
-    }
-
-    async fn log_ends(
-        &self,
-        broker: BrokerId,
-        id: Uuid,
-    ) -> Result<Vec<flotilla_control::proto::coordination::LogEnd>, String> {
-        if broker == self.service.member.id().broker {
-            let log_ends = self
-                .service
-                .log_ends
-                .get()
-                .ok_or("this broker has not opened its logs yet")?;
-            return Ok(log_ends(id));
-        }
-        let asked = LogEndsRequest {
-            cluster_id: self.service.cluster_id.to_string(),
-            topic_id: id.0.to_vec(),
-        };
-        let mut client = self.peers.coordination(broker, Purpose::Requests, None);
-        match timeout(LOG_ENDS_TIMEOUT, client.log_ends(asked)).await {
-            Ok(answered) => answered.map(|ends| ends.into_inner().partitions).map_err(said),
-            Err(_) => Err(format!("broker {broker} does not answer")),
-        }
-    }
-
-    /// Which voter a request means; what it leaves out is taken from the broker's registration.
-    fn voter(&self, asked: &VoterRequest) -> Result<(VoterId, VoterNode), Status> {
-        let id = BrokerId(asked.broker_id);
-        let image = self.service.metadata.image();
-        let registered = image.broker(id);
-        let directory = if asked.directory_id.is_empty() {
-            let unknown =
-                || Status::failed_precondition(format!("broker {id} is not registered: name its directory"));
-            registered.map(|broker| broker.directory_id).ok_or_else(unknown)?
-        } else {
-            Uuid::from_slice(&asked.directory_id)
-                .ok_or_else(|| Status::invalid_argument("a directory id has 16 bytes"))?
-        };
-        let address = match asked.address.as_str() {
-            "" => registered
-                .map(|broker| broker.control_address.clone())
-                .unwrap_or_default(),
-            given => given.to_owned(),
-        };
-        Ok((VoterId::new(id, directory), VoterNode { address }))
-    }
-
-    /// Changes the quorum here if this broker leads it, else where it is led.
-    async fn change_voters(&self, request: Request<VoterRequest>, add: bool) -> Answer {
-        self.known(&request)?;
-        let leadership = self.service.member.leadership().borrow().clone();
-        let handed_on = request.metadata().contains_key(HANDED_ON);
-        let asked = request.into_inner();
-        if !leadership.leading {
-            let leader = self
-                .controller
-                .known()
-                .filter(|leader| *leader != self.service.member.id().broker);
-            let Some(leader) = leader.filter(|_| !handed_on) else {
-                let message = "the leader of the quorum is not known: try again in a moment".to_owned();
-                return Ok(Response::new(refused(Refusal::NotController, message)));
-            };
-            let mut onward = Request::new(asked);
-            onward
-                .metadata_mut()
-                .insert(HANDED_ON, tonic::metadata::MetadataValue::from_static("1"));
-            let mut client = self.peers.fleet(leader);
-            return if add {
-                client.add_voter(onward).await
-            } else {
-                client.remove_voter(onward).await
-            };
-        }
-        let (id, node) = self.voter(&asked)?;
-        let Ok(_changing) = self.changing.try_lock() else {
-            let message = "another change of the quorum is under way: wait until it is done".to_owned();
-            return Ok(Response::new(refused(Refusal::NotSafeNow, message)));
-        };
-        let members = Members {
-            member: &self.service.member,
-            dry_run: asked.dry_run,
-        };
-        Ok(Response::new(if add {
-            members.add(id, node).await
-        } else {
-            members.remove(id).await
-        }))
     }
 }
 

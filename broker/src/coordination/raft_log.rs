@@ -1,18 +1,20 @@
 //! Raft's log, vote and purge mark on disk. Entries lie in segment files, each framed with its length and a CRC-32C; what
 //! was appended is synced before it is answered for, and a tail that a crash tore is cut when the log is opened.
 
+mod load;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes};
 use openraft::{LogId, Vote};
 use parking_lot::Mutex;
 
+use super::frame::{FRAME_HEADER_BYTES, next_frame, put_frame, replace_file};
 use super::voter::VoterId;
-use super::wire::{self, Entry, Malformed};
+use super::wire::{self, Entry};
 use crate::log::Disk;
 
 /// A segment that has grown to this is followed by a new one.
@@ -21,10 +23,6 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 const RECENT_BYTES_MAX: usize = 256 << 10;
 /// One reading gives no more than this, except for a single larger entry.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// Length and checksum before each frame.
-const FRAME_HEADER_BYTES: usize = 8;
-/// No entry is larger; a length beyond it is damage.
-const ENTRY_BYTES_MAX: usize = 64 << 20;
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
@@ -84,6 +82,7 @@ struct State {
 pub struct RaftLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    segment_bytes: u64,
     state: Mutex<State>,
 }
 
@@ -93,6 +92,10 @@ impl RaftLog {
     /// # Errors
     /// When the file system fails, or entries before the tail are damaged.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+        Self::with_segments(disk, dir, SEGMENT_BYTES)
+    }
+
+    fn with_segments(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64) -> Result<Self, Error> {
         let io = |source| Error::Io {
             dir: dir.to_owned(),
             source,
@@ -101,96 +104,12 @@ impl RaftLog {
         let log = Self {
             disk,
             dir: dir.to_owned(),
+            segment_bytes,
             state: Mutex::default(),
         };
         let state = log.load()?;
         *log.state.lock() = state;
         Ok(log)
-    }
-
-    fn load(&self) -> Result<State, Error> {
-        let io = |source| Error::Io {
-            dir: self.dir.clone(),
-            source,
-        };
-        let mut state = State::default();
-        if let Some(bytes) = self.read_marked(VOTE)? {
-            state.vote = Some(wire::decode_vote(bytes).map_err(|error| self.damaged(VOTE, &error))?);
-        }
-        if let Some(bytes) = self.read_marked(PURGED)? {
-            state.purged = Some(wire::decode_log_id(bytes).map_err(|error| self.damaged(PURGED, &error))?);
-        }
-        let mut firsts: Vec<u64> = self
-            .disk
-            .list(&self.dir)
-            .map_err(io)?
-            .iter()
-            .filter_map(|entry| entry.name.strip_prefix(SEGMENT_PREFIX)?.parse().ok())
-            .collect();
-        firsts.sort_unstable();
-        for (place, first_index) in firsts.iter().enumerate() {
-            let last = place + 1 == firsts.len();
-            self.load_segment(&mut state, *first_index, last)?;
-        }
-        self.drop_purged_segments(&mut state).map_err(io)?;
-        Ok(state)
-    }
-
-    fn load_segment(&self, state: &mut State, first_index: u64, last: bool) -> Result<(), Error> {
-        let io = |source| Error::Io {
-            dir: self.dir.clone(),
-            source,
-        };
-        let path = self.segment_path(first_index);
-        let damaged = |what: String| Error::Damaged {
-            file: path.clone(),
-            what,
-        };
-        let size = self.disk.stat(&path).map_err(io)?.size_bytes;
-        let length = usize::try_from(size).map_err(|_| damaged(format!("it has {size} bytes")))?;
-        let mut bytes = self.disk.read_at(&path, 0, length).map_err(io)?;
-        let mut position = 0;
-        let purged_to = state.purged.map_or(0, |id| id.index + 1);
-        let mut expected = first_index;
-        while !bytes.is_empty() {
-            let Some(payload) = next_frame(&mut bytes) else {
-                if !last {
-                    return Err(damaged(format!(
-                        "no whole entry at byte {position}, and more entries follow"
-                    )));
-                }
-                tracing::warn!(file = %path.display(), position, "cutting off an entry that was not written whole");
-                self.disk.truncate(&path, position).map_err(io)?;
-                self.disk.sync(&path).map_err(io)?;
-                break;
-            };
-            let frame_bytes = FRAME_HEADER_BYTES + payload.len();
-            let entry = wire::decode_entry(payload)
-                .map_err(|error| damaged(format!("at byte {position}: {error}")))?;
-            let next = state.places.back().map_or(purged_to, |place| place.id.index + 1);
-            if entry.log_id.index != expected
-                || (entry.log_id.index >= purged_to && entry.log_id.index != next)
-            {
-                return Err(damaged(format!(
-                    "entry {} follows entry {next}",
-                    entry.log_id.index
-                )));
-            }
-            if entry.log_id.index >= purged_to {
-                state.places.push_back(Place {
-                    id: entry.log_id,
-                    position,
-                    frame_bytes,
-                });
-            }
-            expected += 1;
-            position += frame_bytes as u64;
-        }
-        state.segments.push_back(Segment {
-            first_index,
-            size_bytes: position,
-        });
-        Ok(())
     }
 
     /// The last purged and the last entry.
@@ -251,7 +170,7 @@ impl RaftLog {
         let mut next = state.places.back().map(|place| place.id.index + 1);
         next = next.or(state.purged.map(|id| id.index + 1));
         let last = state.segments.back();
-        let roll = last.is_none_or(|segment| segment.size_bytes >= SEGMENT_BYTES);
+        let roll = last.is_none_or(|segment| segment.size_bytes >= self.segment_bytes);
         if roll {
             let path = self.segment_path(first);
             self.disk.create(&path)?;
@@ -489,33 +408,6 @@ impl RaftLog {
         self.dir.join(format!("{SEGMENT_PREFIX}{first_index:020}"))
     }
 
-    fn damaged(&self, file: &str, error: &Malformed) -> Error {
-        Error::Damaged {
-            file: self.dir.join(file),
-            what: error.to_string(),
-        }
-    }
-
-    /// Reads a small file that was replaced as a whole; `None` where there is none yet.
-    fn read_marked(&self, name: &str) -> Result<Option<Bytes>, Error> {
-        let path = self.dir.join(name);
-        let io = |source| Error::Io {
-            dir: self.dir.clone(),
-            source,
-        };
-        let size = match self.disk.stat(&path) {
-            Ok(stat) => stat.size_bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(error)),
-        };
-        let mut bytes = self.disk.read_at(&path, 0, size as usize).map_err(io)?;
-        let damaged = || Error::Damaged {
-            file: path.clone(),
-            what: "its checksum does not fit".to_owned(),
-        };
-        next_frame(&mut bytes).map(Some).ok_or_else(damaged)
-    }
-
     fn write_marked(&self, state: &mut State, name: &str, payload: &[u8]) -> io::Result<()> {
         usable(state)?;
         let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
@@ -553,40 +445,6 @@ impl Unsynced<'_> {
     }
 }
 
-/// Replaces a file as a whole: after a crash either the old one or the new one is there.
-///
-/// # Errors
-/// Those of the file system.
-pub fn replace_file(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let (path, new) = (dir.join(name), dir.join(format!("{name}.new")));
-    disk.create(&new)?;
-    disk.write_at(&new, 0, bytes)?;
-    disk.sync(&new)?;
-    disk.rename(&new, &path)?;
-    disk.sync_dir(dir)
-}
-
-/// Appends a frame: length, checksum, payload.
-pub fn put_frame(bytes: &mut Vec<u8>, payload: &[u8]) {
-    bytes.put_u32_le(payload.len() as u32);
-    bytes.put_u32_le(crc32c::crc32c(payload));
-    bytes.put_slice(payload);
-}
-
-/// Takes the next frame; `None` when there is no whole and undamaged one.
-pub fn next_frame(bytes: &mut Bytes) -> Option<Bytes> {
-    let mut header = bytes.get(..FRAME_HEADER_BYTES)?;
-    let (length, checksum) = (header.get_u32_le() as usize, header.get_u32_le());
-    let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES.checked_add(length)?)?;
-    // An empty frame would fit a file that a crash left full of zeroes.
-    if length == 0 || length > ENTRY_BYTES_MAX || crc32c::crc32c(payload) != checksum {
-        return None;
-    }
-    let payload = bytes.slice(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length);
-    bytes.advance(FRAME_HEADER_BYTES + length);
-    Some(payload)
-}
-
 fn remember(state: &mut State, entry: Entry, bytes: usize) {
     state.recent.push_back((entry, bytes));
     state.recent_bytes += bytes;
@@ -615,132 +473,4 @@ fn invalid(what: String) -> io::Error {
 pub const REPLICATION_BYTES_MAX: usize = READ_BYTES_MAX;
 
 #[cfg(test)]
-mod tests {
-    use flotilla_protocol::{BrokerId, Uuid};
-    use openraft::{CommittedLeaderId, EntryPayload};
-
-    use super::*;
-    use crate::coordination::wire::Decided;
-    use crate::log::RealDisk;
-
-    fn id(term: u64, index: u64) -> LogId<VoterId> {
-        let voter = VoterId::new(BrokerId(1), Uuid([1; 16]));
-        LogId::new(CommittedLeaderId::new(term, voter), index)
-    }
-
-    fn entry(term: u64, index: u64, bytes: usize) -> Entry {
-        let payload = EntryPayload::Normal(Decided(vec![index as u8; bytes].into()));
-        Entry {
-            log_id: id(term, index),
-            payload,
-        }
-    }
-
-    fn entries(term: u64, range: std::ops::Range<u64>) -> Vec<Entry> {
-        range.map(|index| entry(term, index, 100)).collect()
-    }
-
-    fn open(dir: &Path) -> RaftLog {
-        RaftLog::open(Arc::new(RealDisk::new(8)), dir).unwrap()
-    }
-
-    fn all(log: &RaftLog) -> Vec<Entry> {
-        log.read(.., usize::MAX).unwrap()
-    }
-
-    #[test]
-    fn entries_vote_and_purge_mark_are_there_after_reopening() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path());
-        assert!(log.is_new());
-        log.append(entries(1, 0..10)).unwrap().sync().unwrap();
-        log.save_vote(Vote::new(3, VoterId::default())).unwrap();
-        log.purge(id(1, 3)).unwrap();
-        let log = open(dir.path());
-        assert_eq!(all(&log), entries(1, 4..10));
-        assert_eq!(log.ends(), (Some(id(1, 3)), Some(id(1, 9))));
-        assert_eq!(log.vote(), Some(Vote::new(3, VoterId::default())));
-        assert!(!log.is_new());
-        assert_eq!(log.read(5..7, usize::MAX).unwrap(), entries(1, 5..7));
-        assert_eq!(log.read(5..9, 1).unwrap(), entries(1, 5..6));
-    }
-
-    #[test]
-    fn a_torn_tail_is_cut_and_the_log_goes_on_after_it() {
-        let dir = tempfile::tempdir().unwrap();
-        open(dir.path()).append(entries(1, 0..5)).unwrap().sync().unwrap();
-        let path = dir.path().join(format!("log-{:020}", 0));
-        let whole = std::fs::read(&path).unwrap();
-        for cut in [1, 50, whole.len() / 5 - 1] {
-            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            let log = open(dir.path());
-            assert_eq!(all(&log), entries(1, 0..4));
-            log.append(entries(2, 4..6)).unwrap().sync().unwrap();
-            drop(log);
-            let expected: Vec<Entry> = entries(1, 0..4).into_iter().chain(entries(2, 4..6)).collect();
-            assert_eq!(all(&open(dir.path())), expected);
-        }
-        let mut zeroes = whole.clone();
-        zeroes.extend([0; 4096]);
-        std::fs::write(&path, &zeroes).unwrap();
-        assert_eq!(all(&open(dir.path())), entries(1, 0..5));
-        assert_eq!(std::fs::read(&path).unwrap(), whole);
-    }
-
-    #[test]
-    fn damage_before_the_tail_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path());
-        log.append(vec![entry(1, 0, SEGMENT_BYTES as usize)])
-            .unwrap()
-            .sync()
-            .unwrap();
-        log.append(entries(1, 1..3)).unwrap().sync().unwrap();
-        let path = dir.path().join(format!("log-{:020}", 0));
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[1000] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        let error = RaftLog::open(Arc::new(RealDisk::new(8)), dir.path())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("is damaged: no whole entry at byte 0"), "{error}");
-        std::fs::write(dir.path().join("vote"), b"not a vote").unwrap();
-        let error = RaftLog::open(Arc::new(RealDisk::new(8)), dir.path())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("vote is damaged"), "{error}");
-    }
-
-    #[test]
-    fn conflicting_entries_are_replaced_across_segments() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path());
-        for index in 0..4 {
-            log.append(vec![entry(1, index, SEGMENT_BYTES as usize)])
-                .unwrap()
-                .sync()
-                .unwrap();
-        }
-        log.truncate(2).unwrap();
-        assert_eq!(log.ends(), (None, Some(id(1, 1))));
-        assert!(log.append(entries(2, 3..4)).is_err(), "a hole");
-        log.append(entries(2, 2..4)).unwrap().sync().unwrap();
-        let ids = |log: &RaftLog| all(log).iter().map(|entry| entry.log_id).collect::<Vec<_>>();
-        assert_eq!(ids(&log), [id(1, 0), id(1, 1), id(2, 2), id(2, 3)]);
-        assert_eq!(ids(&open(dir.path())), [id(1, 0), id(1, 1), id(2, 2), id(2, 3)]);
-    }
-
-    #[test]
-    fn purging_beyond_the_end_begins_a_new_log_behind_a_snapshot() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = open(dir.path());
-        log.append(entries(1, 0..5)).unwrap().sync().unwrap();
-        log.purge(id(4, 100)).unwrap();
-        assert_eq!(
-            (log.ends(), log.size_bytes()),
-            ((Some(id(4, 100)), Some(id(4, 100))), 0)
-        );
-        log.append(entries(4, 101..103)).unwrap().sync().unwrap();
-        assert_eq!(all(&open(dir.path())), entries(4, 101..103));
-    }
-}
+mod tests;

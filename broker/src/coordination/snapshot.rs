@@ -8,7 +8,8 @@ use bytes::Bytes;
 use flotilla_control::proto::metadata::{Entry, Record};
 use prost::Message as _;
 
-use super::raft_log::{Error, next_frame, put_frame, replace_file};
+use super::frame::{next_frame, put_frame, replace_file};
+use super::raft_log::Error;
 use super::wire::Meta;
 use crate::log::Disk;
 use crate::metadata::Image;

@@ -9,8 +9,9 @@ use flotilla_protocol::BrokerId;
 use futures::future::BoxFuture;
 
 use super::client::{Controller, Local, Remote};
-use super::driver::{Driver, Options};
+use super::driver::Driver;
 use super::latest::{Indexed, Metadata, Publisher};
+use super::options::Options;
 use super::quorum::{Quorum as _, Solo};
 use crate::metadata::Image;
 

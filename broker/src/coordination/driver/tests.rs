@@ -3,9 +3,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use flotilla_control::proto::metadata::{AllocateProducerIds, Broker, BrokerHeartbeat, RegisterBroker};
 use tokio::time::timeout;
 
+use std::time::Duration;
+
+use flotilla_protocol::{BrokerId, Uuid};
+use tokio::time::Instant;
+
 use super::*;
 use crate::coordination::testing::{PATIENCE, set};
 use crate::coordination::{Indexed, Metadata, Publisher, Solo};
+use crate::metadata::Image;
 
 const KEY: &str = "log.retention.ms";
 

@@ -8,6 +8,10 @@ use flotilla_control::tls::Identity;
 use parking_lot::Mutex;
 use tonic::transport::Channel;
 
+use flotilla_control::proto::metadata::ScramMechanism;
+use flotilla_protocol::Uuid;
+
+use super::credential::SALT_BYTES;
 use super::*;
 use crate::coordination::testing::{CLUSTER, Fleet as Brokers, deadline, directory, set};
 use crate::coordination::{Lifecycle, Tls};
