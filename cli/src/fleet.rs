@@ -55,7 +55,7 @@ impl Access {
                         .max_decoding_message_size(MESSAGE_BYTES_MAX)
                         .max_encoding_message_size(MESSAGE_BYTES_MAX));
                 }
-                Err(error) => refusals.push(format!("broker {id} at {address}: {error:#}")),
+                Err(error) => refusals.push(format!("broker {id} at {address}: {}", error.root_cause())),
             }
         }
         Err(anyhow!("no broker answers ({})", refusals.join("; ")))

@@ -142,7 +142,7 @@ async fn keep_running(
         let how = match spawn(&home, id) {
             Ok(mut child) => {
                 if let Some(pid) = child.id() {
-                    let _ = fs::write(home.broker_pid_file(id), pid.to_string());
+                    let _ = fs::write(home.broker_pid_file(id), format!("{pid}\n"));
                     let _ = events.send(Event::Started { id, pid });
                 }
                 tokio::select! {
@@ -241,13 +241,14 @@ fn this_program() -> anyhow::Result<PathBuf> {
 }
 
 fn ended(home: &Home, id: BrokerId, status: std::io::Result<ExitStatus>) -> String {
-    let how = match status {
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return error.to_string(),
     };
-    match last_line(home, id) {
-        Some(line) => format!("{how}; it said last: {line}"),
-        None => how,
+    // A process that was killed had no last words.
+    match status.code().and_then(|_| last_line(home, id)) {
+        Some(line) => format!("{status}; it said last: {line}"),
+        None => status.to_string(),
     }
 }
 
