@@ -4,8 +4,9 @@ use super::client::Client;
 use super::setup::{Bench, IMPATIENT, PATIENCE};
 use crate::telemetry::CloseReason;
 use bytes::Bytes;
+use flotilla_protocol::messages::metadata_request::MetadataRequestTopic;
 use flotilla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest};
-use flotilla_protocol::{ApiKey, ErrorCode, Message, frame};
+use flotilla_protocol::{ApiKey, ErrorCode, Message, Uuid, frame};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -185,10 +186,17 @@ async fn half_done_handshakes_and_frames_are_given_up() {
 async fn client_that_does_not_read_is_left_and_holds_nobody_up() {
     let bench = Bench::with(IMPATIENT);
     let stream = TcpStream::connect(bench.address("open")).await.unwrap();
-    let request = frame::request(12, 1, None, &MetadataRequest::default())
-        .unwrap()
-        .concat();
-    let many: Bytes = request.repeat(1000).into();
+    // Its answers are as long as its requests: they repeat the name.
+    let name = MetadataRequestTopic {
+        name: Some("x".repeat(20_000).into()),
+        topic_id: Uuid::ZERO,
+    };
+    let request = MetadataRequest {
+        topics: Some(vec![name]),
+        ..MetadataRequest::default()
+    };
+    let request = frame::request(12, 1, None, &request).unwrap().concat();
+    let many: Bytes = request.repeat(10).into();
     let mut steady = Client::connect(&bench, "open").await;
     let begun = Instant::now();
     // Until the broker closes the connection, because its answers are not taken.
