@@ -406,7 +406,7 @@ fn compatibility(bootstrap: &[&str; 2]) {
             "--cluster-id-supported",
             "true",
             "--expect-record-too-large-exception",
-            "true",
+            "false",
             "--create-topics-supported",
             "true",
             "--describe-acls-supported",
