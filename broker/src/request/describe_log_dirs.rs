@@ -45,7 +45,7 @@ pub(super) async fn handle(ctx: &Context, request: DescribeLogDirsRequest) -> De
         results: dirs
             .unwrap_or_default()
             .iter()
-            .map(|dir| result(ctx, dir, &is_wanted))
+            .map(|dir| result(ctx, dir, is_wanted))
             .collect(),
         ..DescribeLogDirsResponse::default()
     }
