@@ -90,6 +90,8 @@ pub struct Follower {
     leader: BrokerId,
     epoch: LeaderEpoch,
     not_before_ms: i64,
+    /// The end and the last epoch of the log that was cut last: cutting the same log again would not help.
+    cut: Option<(Offset, LeaderEpoch)>,
 }
 
 impl Follower {
@@ -105,6 +107,7 @@ impl Follower {
             leader,
             epoch,
             not_before_ms: i64::MIN,
+            cut: None,
         }
     }
 
@@ -178,9 +181,11 @@ impl Follower {
             }
             Answer::Diverging { epoch, end } => {
                 let to = truncation(epoch, end, local.log_end, epoch_end(epoch));
+                let log = (local.log_end, local.last_epoch);
                 // A leader that was deposed before it appended anything has an epoch, but no record, to drop.
-                if to >= local.log_end && epoch >= local.last_epoch {
-                    // Nothing to drop although the leader sees a fork: asking again at once would spin.
+                let drops_nothing = to >= local.log_end && epoch >= local.last_epoch;
+                if drops_nothing || self.cut.replace(log) == Some(log) {
+                    // The leader sees a fork that cutting does not end: asking again at once would spin.
                     self.rest(now_ms);
                     return Vec::new();
                 }
@@ -361,6 +366,30 @@ mod tests {
             answered(&mut follower(), &local(), diverging, Some(shared)),
             [Effect::Truncate(Offset(100))]
         );
+    }
+
+    #[test]
+    fn cut_that_left_the_log_as_it_was_is_not_repeated_at_once() {
+        let mut follower = follower();
+        let diverging = Answer::Diverging {
+            epoch: LeaderEpoch(2),
+            end: Offset(100),
+        };
+        let shared = EpochEnd {
+            epoch: LeaderEpoch(2),
+            end: Offset(100),
+        };
+        assert_eq!(
+            answered(&mut follower, &local(), diverging, Some(shared)),
+            [Effect::Truncate(Offset(100))]
+        );
+        assert_eq!(answered(&mut follower, &local(), diverging, Some(shared)), []);
+        assert_eq!(follower.ask(&local(), Follower::BACKOFF_MS - 1), None);
+        let cut = Local {
+            last_epoch: LeaderEpoch(2),
+            ..local()
+        };
+        assert!(follower.ask(&cut, Follower::BACKOFF_MS).is_some());
     }
 
     #[test]

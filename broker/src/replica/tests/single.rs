@@ -1,8 +1,10 @@
 use super::*;
 use crate::log::{Disk, SimDisk};
 use crate::metadata::{Fact, Image};
+use crate::partition::follower::Answer;
 use crate::partition::leader::NotEnoughReplicas;
 use crate::partition::producer_state;
+use crate::replica::append::{Fetched, Said};
 use crate::replica::testing::{self, broker, fold, image, partition, setting, topic};
 use crate::replica::{
     Acks, AppendError, At, Fetch, Health, LeadershipChange, Listed, Origin, Query, ReadError, Reader, Role,
@@ -482,5 +484,37 @@ async fn leaderships_of_a_topic_are_told_in_order() {
             Role::Leader(LeaderEpoch(5)),
             Role::Gone,
         ]
+    );
+}
+
+#[tokio::test]
+async fn leader_that_was_deposed_before_it_wrote_forgets_its_epoch_and_follows() {
+    let mut image = alone();
+    fold(&mut image, [broker(1, 1), partition(1, 0, &[0, 1], &[0], 4)]);
+    let site = site(&image);
+    committed(&site.replicas, &["a"]).await;
+    // It leads again, writes nothing, and loses the partition to broker 1.
+    for (isr, epoch) in [([0, 1], 5), ([1, 0], 6)] {
+        fold(&mut image, [partition(1, 0, &[0, 1], &isr, epoch)]);
+        site.replicas.apply(&Arc::new(image.clone()));
+    }
+    let hosted = site.replicas.hosted(key(1, 0)).unwrap();
+    let (ask, _) = hosted.ask(BrokerId(1)).unwrap();
+    assert_eq!(
+        (ask.fetch_offset, ask.last_fetched_epoch),
+        (Offset(1), LeaderEpoch(5))
+    );
+    let diverging = Fetched {
+        said: Said::Other(Answer::Diverging {
+            epoch: LeaderEpoch(4),
+            end: Offset(1),
+        }),
+        records: Bytes::new(),
+    };
+    hosted.fetched(&ask, &diverging);
+    let (ask, _) = hosted.ask(BrokerId(1)).unwrap();
+    assert_eq!(
+        (ask.fetch_offset, ask.last_fetched_epoch),
+        (Offset(1), LeaderEpoch(4))
     );
 }
