@@ -29,7 +29,13 @@ test-clients:
     tests/clients/install
     cargo test --package flotilla-cli --features client-suite --test clients -- --nocapture --test-threads 1
 
-# Write the CustomResourceDefinitions' YAML from their types
+# Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
+lint-chart:
+    helm lint --strict charts/flotilla
+    helm template flotilla charts/flotilla --kube-version 1.33.0 > /dev/null
+    helm template flotilla charts/flotilla --kube-version 1.33.0 --set 'namespaces={a,b}' --set certManager.enabled=true --set metrics.serviceMonitor.enabled=true > /dev/null
+
+# Write the CustomResourceDefinitions' YAML from their types, also into the chart
 crds-generate:
     cargo run --quiet --package flotilla-crds --bin crds-generate
 

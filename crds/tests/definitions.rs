@@ -17,6 +17,27 @@ fn committed_yaml_is_what_the_types_say() {
     }
 }
 
+/// A chart cannot reach outside itself, so that it carries copies.
+#[test]
+fn chart_carries_the_same_definitions() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let chart = own.join("../charts/flotilla/files/crds");
+    let mut names: Vec<String> = std::fs::read_dir(&chart)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["cluster.yaml", "topic.yaml", "user.yaml"]);
+    for name in names {
+        let read = |directory: &Path| std::fs::read_to_string(directory.join(&name)).unwrap();
+        assert_eq!(
+            read(&chart),
+            read(own),
+            "{name} in the chart is stale: run `just crds-generate`"
+        );
+    }
+}
+
 /// Every schema inside a definition, with the way to it.
 fn schemas<'a>(way: &str, schema: &'a Value, found: &mut Vec<(String, &'a Value)>) {
     found.push((way.to_owned(), schema));

@@ -6,8 +6,10 @@ use std::time::Duration;
 use flotilla_control::{BrokerId, Uuid, tls};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, PublicKeyData as _, SanType,
 };
+
+use crate::cluster::certificate::{Held, Subject};
 
 /// Allowed for clocks that are behind.
 const BACKDATED: Duration = Duration::from_secs(3_600);
@@ -74,16 +76,7 @@ impl Authority {
     /// # Errors
     /// The library refuses the name.
     pub fn generate(name: &str, validity: Validity) -> Result<Self, Error> {
-        let key = KeyPair::generate()?;
-        let mut params = named(name)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        validity.limit(&mut params);
-        let certificate = params.self_signed(&key)?.pem();
-        Ok(Self(Issued {
-            certificate,
-            key: key.serialize_pem(),
-        }))
+        Self::sign(name, &KeyPair::generate()?, validity)
     }
 
     /// Takes one that was made before.
@@ -100,6 +93,61 @@ impl Authority {
     #[must_use]
     pub fn pem(&self) -> &Issued {
         &self.0
+    }
+
+    fn sign(name: &str, key: &KeyPair, validity: Validity) -> Result<Self, Error> {
+        let mut params = named(name)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        validity.limit(&mut params);
+        let certificate = params.self_signed(key)?.pem();
+        Ok(Self(Issued {
+            certificate,
+            key: key.serialize_pem(),
+        }))
+    }
+
+    /// The same authority, of [`Authority::generate`], with a new certificate. Its key and its name stay, so that what it issued stays
+    /// good, and so that whoever trusts the old certificate trusts what is issued under the new one.
+    ///
+    /// # Errors
+    /// The library refuses the key.
+    pub fn renew(&self, name: &str, validity: Validity) -> Result<Self, Error> {
+        Self::sign(name, &KeyPair::from_pem(&self.0.key)?, validity)
+    }
+
+    /// A digest of its public key, in hexadecimal: whether two certificates come from the same authority.
+    ///
+    /// # Errors
+    /// The key is none.
+    pub fn key_digest(&self) -> Result<String, Error> {
+        let key = KeyPair::from_pem(&self.0.key)?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &key.subject_public_key_info());
+        Ok(digest.as_ref()[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
+    }
+
+    /// What proves whomever it is for.
+    ///
+    /// # Errors
+    /// The library refuses a name.
+    pub fn issue_for(
+        &self,
+        cluster_id: Uuid,
+        subject: &Subject,
+        validity: Validity,
+    ) -> Result<Issued, Error> {
+        match subject {
+            Subject::Broker(id) => self.issue_broker(cluster_id, *id, validity),
+            Subject::Operator => self.issue_operator(cluster_id, validity),
+            Subject::Listener(hosts) => {
+                let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+                self.issue_listener(&hosts, validity)
+            }
+            Subject::User(name) => self.issue_user(name, validity),
+        }
     }
 
     fn issuer(&self) -> Result<Issuer<'_, KeyPair>, Error> {
@@ -166,11 +214,23 @@ impl Authority {
         self.issue(params, validity)
     }
 
+    /// Nothing outlives its authority: it would be refused from then on, and nobody would renew it in time.
+    fn within(&self, validity: Validity) -> Validity {
+        let Ok(own) = Held::read(&self.0.certificate) else {
+            return validity;
+        };
+        let left = own.until_unix_s.saturating_sub(validity.from_unix_s);
+        Validity {
+            lasts: validity.lasts.min(Duration::from_secs(left)),
+            ..validity
+        }
+    }
+
     fn issue(&self, mut params: CertificateParams, validity: Validity) -> Result<Issued, Error> {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        validity.limit(&mut params);
+        self.within(validity).limit(&mut params);
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer()?)?.pem();
         Ok(Issued {
@@ -250,6 +310,43 @@ mod tests {
                 }
             );
         }
+    }
+
+    #[test]
+    fn renewed_authority_vouches_for_what_it_issued_before() {
+        use x509_parser::prelude::{FromDer as _, X509Certificate};
+        let old = Authority::generate("test", validity()).unwrap();
+        let later = Validity::days(1_800_000_000, 3_650);
+        let new = old.renew("test", later).unwrap();
+        assert_eq!(new.key_digest().unwrap(), old.key_digest().unwrap());
+        let other = Authority::generate("test", validity()).unwrap();
+        assert_ne!(other.key_digest().unwrap(), old.key_digest().unwrap());
+        let until = |authority: &Authority| Held::read(&authority.pem().certificate).unwrap().until_unix_s;
+        assert_eq!(until(&new) - until(&old), 100_000_000);
+        let parsed = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap().1;
+        let (old, new) = (parsed(&old.pem().certificate), parsed(&new.pem().certificate));
+        let (_, old) = X509Certificate::from_der(&old.contents).unwrap();
+        let (_, new) = X509Certificate::from_der(&new.contents).unwrap();
+        assert_eq!(
+            (old.subject(), old.public_key()),
+            (new.subject(), new.public_key())
+        );
+        assert!(new.is_ca());
+    }
+
+    #[test]
+    fn nothing_outlives_its_authority() {
+        let authority = Authority::generate("test", Validity::days(1_700_000_000, 10)).unwrap();
+        let issued = authority
+            .issue_for(
+                CLUSTER,
+                &Subject::User("checkout".into()),
+                Validity::days(1_700_000_000, 365),
+            )
+            .unwrap();
+        let held = Held::read(&issued.certificate).unwrap();
+        assert_eq!(held.until_unix_s, 1_700_000_000 + 10 * 86_400);
+        assert_eq!(held.names, Subject::User("checkout".into()).names(CLUSTER));
     }
 
     #[test]

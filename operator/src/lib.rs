@@ -1,13 +1,15 @@
 //! What a fleet should look like: pure functions from the resources, and what is known of the fleet, to the brokers'
-//! configurations and the commands for the fleet. `flotilla up` calls them on one machine; the controllers on Kubernetes
-//! will call the same ones.
+//! configurations, the objects in Kubernetes and the commands for the fleet. `flotilla up` calls them on one machine; the
+//! controllers on Kubernetes will call the same ones.
 
 pub mod certificate;
 pub mod cluster;
+mod condition;
 mod problem;
 pub mod topic;
 pub mod user;
 
+pub use condition::{Standing, conditions, paused};
 pub use problem::Problem;
 
 use flotilla_control::proto::metadata::Owner;

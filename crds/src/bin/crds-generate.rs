@@ -1,11 +1,16 @@
-//! Writes the YAML of the three CustomResourceDefinitions beside the crate's sources: `just crds-generate`.
+//! Writes the YAML of the three CustomResourceDefinitions beside the crate's sources, and the copies that the Helm chart carries:
+//! `just crds-generate`.
 
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let chart = own.join("../charts/flotilla/files/crds");
     for (name, definition) in flotilla_crds::definitions() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-        std::fs::write(&path, serde_yaml::to_string(&definition)?)?;
+        let text = serde_yaml::to_string(&definition)?;
+        for directory in [own, &chart] {
+            std::fs::write(directory.join(name), &text)?;
+        }
     }
     Ok(())
 }

@@ -44,9 +44,41 @@ pub(super) fn pools(cluster: &Cluster) -> Vec<(Pool, i32)> {
 /// # Errors
 /// A pool that the identity does not know, or brokers of two pools with the same id.
 pub fn members(cluster: &Cluster, identity: &Identity) -> Result<Vec<Member>, Problem> {
+    let pools = pools(cluster)
+        .into_iter()
+        .map(|(pool, size)| (pool.name, pool.roles, size));
+    seats(pools.collect(), identity)
+}
+
+/// As [`members`], with pools of other sizes: `size` is asked with the name and the wanted size of each pool of the Cluster, and with
+/// 0 for each pool that the Cluster no longer has.
+///
+/// # Errors
+/// As [`members`].
+pub(super) fn members_at(
+    cluster: &Cluster,
+    identity: &Identity,
+    size: &dyn Fn(&str, i32) -> i32,
+) -> Result<Vec<Member>, Problem> {
+    let mut sized: Vec<(String, Vec<Role>, i32)> = pools(cluster)
+        .into_iter()
+        .map(|(pool, wanted)| {
+            let size = size(&pool.name, wanted);
+            (pool.name, pool.roles, size)
+        })
+        .collect();
+    for pool in identity.blocks.keys() {
+        if !sized.iter().any(|(name, ..)| name == pool) {
+            sized.push((pool.clone(), Vec::new(), size(pool, 0)));
+        }
+    }
+    seats(sized, identity)
+}
+
+fn seats(pools: Vec<(String, Vec<Role>, i32)>, identity: &Identity) -> Result<Vec<Member>, Problem> {
     let mut members = Vec::new();
-    for (pool, size) in pools(cluster) {
-        let field = format!("spec.pools[{}]", pool.name);
+    for (name, roles, size) in pools {
+        let field = format!("spec.pools[{name}]");
         if size < 0 {
             return Err(Problem::spec(
                 format!("{field}.replicas"),
@@ -55,13 +87,13 @@ pub fn members(cluster: &Cluster, identity: &Identity) -> Result<Vec<Member>, Pr
         }
         let first = identity
             .blocks
-            .get(&pool.name)
+            .get(&name)
             .ok_or_else(|| Problem::spec(&field, "no broker ids are allotted to this pool yet"))?;
         members.extend((0..size).map(|ordinal| Member {
             id: BrokerId(first.0 + ordinal),
-            pool: pool.name.clone(),
+            pool: name.clone(),
             ordinal,
-            roles: pool.roles.clone(),
+            roles: roles.clone(),
         }));
     }
     members.sort_by_key(|member| member.id);

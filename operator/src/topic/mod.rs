@@ -2,9 +2,11 @@
 
 mod desired;
 mod owners;
+mod status;
 
 pub use desired::{Existing, apply};
 pub use owners::{Claim, settle};
+pub use status::{Observed, status};
 
 use flotilla_crds::Topic;
 

@@ -1,0 +1,205 @@
+use flotilla_crds::Reason;
+
+use super::rollout::{Next, Pod, PodState, Rollout};
+use super::scale::Scale;
+use crate::{Problem, Standing};
+
+/// All that a Cluster's standing is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// What is wrong with the specification.
+    pub problem: Option<&'a Problem>,
+    /// What keeps a pod from running, for the first that does not.
+    pub trouble: Option<&'a (Reason, String)>,
+    /// The pod of every broker that there should be.
+    pub pods: &'a [Pod],
+    /// Whether the fleet has been there before: then pods that start are not its first.
+    pub bootstrapped: bool,
+    /// What keeps the fleet from answering.
+    pub silence: Option<&'a Problem>,
+    /// How it gets to its size.
+    pub scale: &'a Scale,
+    /// How its brokers get to what they should run.
+    pub rollout: &'a Rollout,
+}
+
+/// How a Cluster stands: what the user has to mend comes first, then what is broken, then what is under way.
+#[must_use]
+pub fn standing(work: Work<'_>) -> Standing {
+    if let Some(problem) = work.problem.or(work.scale.problem.as_ref()) {
+        return Standing::of(problem);
+    }
+    if let Some((reason, message)) = work.trouble {
+        return Standing::of(&Problem::because(*reason, "pods", message.clone()));
+    }
+    let ready = work
+        .pods
+        .iter()
+        .filter(|pod| pod.state == PodState::Ready)
+        .count();
+    let all = work.pods.len();
+    let serving = format!("{ready} of {all} brokers are ready");
+    if !work.bootstrapped {
+        return Standing::Working(Reason::Creating, serving);
+    }
+    if let Some(silence) = work.silence {
+        return Standing::of(silence);
+    }
+    if let Some(rolling) = rolling(work.rollout) {
+        return Standing::Working(Reason::Rolling, rolling);
+    }
+    if let Some((reason, message)) = &work.scale.progress {
+        return Standing::Working(*reason, message.clone());
+    }
+    if ready < all {
+        return Standing::Working(Reason::Recovering, serving);
+    }
+    Standing::Ready(serving)
+}
+
+fn rolling(rollout: &Rollout) -> Option<String> {
+    let first = rollout.outdated.first()?;
+    let changes = first.changes.join(", ");
+    let left = rollout.outdated.len();
+    let next = match &rollout.next {
+        Next::Nothing => return None,
+        Next::Restart { broker, .. } => format!("broker {broker} is next"),
+        Next::Wait(what) => what.clone(),
+    };
+    Some(format!(
+        "{left} brokers are to restart for a change of {changes}: {next}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use flotilla_control::BrokerId;
+
+    use super::super::Revision;
+    use super::super::rollout::Outdated;
+    use super::*;
+
+    fn pods(states: &[PodState]) -> Vec<Pod> {
+        (0..)
+            .zip(states)
+            .map(|(id, state)| Pod {
+                broker: BrokerId(id),
+                pool: "main".into(),
+                revision: Revision::default(),
+                state: state.clone(),
+            })
+            .collect()
+    }
+
+    fn rollout(next: Next) -> Rollout {
+        let outdated = if next == Next::Nothing {
+            vec![]
+        } else {
+            vec![Outdated {
+                broker: BrokerId(1),
+                changes: vec!["image".into(), "config".into()],
+            }]
+        };
+        Rollout {
+            outdated,
+            next,
+            blocked: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_the_user_must_mend_comes_before_what_is_under_way() {
+        let serving = pods(&[PodState::Ready, PodState::Ready]);
+        let starting = pods(&[PodState::Ready, PodState::Starting]);
+        let (still, idle) = (rollout(Next::Nothing), Scale::default());
+        let calm = Work {
+            problem: None,
+            trouble: None,
+            pods: &serving,
+            bootstrapped: true,
+            silence: None,
+            scale: &idle,
+            rollout: &still,
+        };
+        assert_eq!(standing(calm), Standing::Ready("2 of 2 brokers are ready".into()));
+
+        let recovering = Work {
+            pods: &starting,
+            ..calm
+        };
+        let serving_one = || "1 of 2 brokers are ready".to_owned();
+        assert_eq!(
+            standing(recovering),
+            Standing::Working(Reason::Recovering, serving_one())
+        );
+        let creating = Work {
+            bootstrapped: false,
+            ..recovering
+        };
+        assert_eq!(
+            standing(creating),
+            Standing::Working(Reason::Creating, serving_one())
+        );
+
+        let growing = Scale {
+            progress: Some((Reason::Scaling, "1 brokers are added".into())),
+            ..Scale::default()
+        };
+        let scaling = Work {
+            scale: &growing,
+            ..recovering
+        };
+        assert_eq!(
+            standing(scaling),
+            Standing::Working(Reason::Scaling, "1 brokers are added".into())
+        );
+
+        let next = rollout(Next::Restart {
+            broker: BrokerId(1),
+            needs_grant: true,
+        });
+        let rolling = Work {
+            rollout: &next,
+            ..scaling
+        };
+        assert_eq!(
+            standing(rolling),
+            Standing::Working(
+                Reason::Rolling,
+                "1 brokers are to restart for a change of image, config: broker 1 is next".into()
+            )
+        );
+
+        let silence = Problem::because(Reason::Unreachable, "brokers", "none answers");
+        let silent = Work {
+            silence: Some(&silence),
+            ..rolling
+        };
+        assert_eq!(
+            standing(silent),
+            Standing::Unknown(Reason::Unreachable, "brokers: none answers".into())
+        );
+
+        let trouble = (Reason::ImageUnavailable, "ErrImagePull: no such tag".to_owned());
+        let broken = Work {
+            trouble: Some(&trouble),
+            ..silent
+        };
+        assert_eq!(
+            standing(broken),
+            Standing::Stuck(Reason::ImageUnavailable, "pods: ErrImagePull: no such tag".into())
+        );
+
+        let problem = Problem::spec("spec.version", "is wrong");
+        let wrong = Work {
+            problem: Some(&problem),
+            ..broken
+        };
+        assert_eq!(
+            standing(wrong),
+            Standing::Stuck(Reason::InvalidSpec, "spec.version: is wrong".into())
+        );
+    }
+}
