@@ -154,7 +154,6 @@ impl Writer {
     fn finish(self) -> Vec<Record> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the writer ends");
-        let records = std::mem::take(&mut *self.records.lock().expect("not poisoned"));
-        records
+        std::mem::take(&mut *self.records.lock().expect("not poisoned"))
     }
 }

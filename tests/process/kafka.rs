@@ -48,8 +48,7 @@ pub fn produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, String)],
     producer
         .flush(Duration::from_secs(60))
         .expect("every record is acknowledged");
-    let records = std::mem::take(&mut *acknowledged.lock().expect("not poisoned"));
-    records
+    std::mem::take(&mut *acknowledged.lock().expect("not poisoned"))
 }
 
 /// Tries to write for some seconds; gives back what was acknowledged.
@@ -67,8 +66,7 @@ pub fn try_produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, Strin
     }
     // Records that are refused count as flushed, too.
     let _ = producer.flush(Duration::from_secs(15));
-    let records = std::mem::take(&mut *acknowledged.lock().expect("not poisoned"));
-    records
+    std::mem::take(&mut *acknowledged.lock().expect("not poisoned"))
 }
 
 /// Queues one record, waiting for room in the client's queue.
