@@ -11,4 +11,5 @@ mod raw;
 mod records;
 mod security;
 mod startup;
+mod up;
 mod wire;

@@ -4,6 +4,7 @@
 mod credentials;
 mod locate;
 mod manifests;
+mod missing;
 mod plan;
 mod ports;
 mod process;

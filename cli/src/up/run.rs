@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
 use super::manifests::{self, Manifest, Manifests, Reported};
+use super::missing::Missing;
 use super::plan::{self, Authorities};
 use super::ports::Base;
 use super::process::{Event, Processes};
@@ -36,9 +37,6 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long to wait before something is tried again that the fleet could not do.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// A manifest counts as gone when it has been for this long: an editor that saves is no deletion.
-const GONE: Duration = Duration::from_secs(2);
 
 /// A broker that dies this often in a row before the fleet has ever answered will not get better.
 const HOPELESS: u32 = 4;
@@ -71,8 +69,8 @@ pub struct Fleet {
     again: Option<Instant>,
     /// Whether leadership is still to be evened out: after a start, a restart, and when partitions have moved.
     uneven: bool,
-    /// Since when the manifests of Topics and Users are gone that were followed.
-    missing: BTreeMap<String, Instant>,
+    /// Topics and Users that were followed and have no manifest now.
+    missing: Missing,
 }
 
 impl Fleet {
@@ -161,7 +159,7 @@ impl Fleet {
             ready: false,
             again: None,
             uneven: true,
-            missing: BTreeMap::new(),
+            missing: Missing::default(),
         })
     }
 
@@ -414,14 +412,18 @@ impl Fleet {
         for id in changed {
             self.progress
                 .say(&format!("broker {id} is restarted for its new configuration"));
+            let epoch = |view: &View| view.brokers.get(&id.0).map(|broker| broker.broker_epoch);
+            let before = self.seen().and_then(|view| epoch(&view));
             self.processes.restart(id).await;
             self.uneven = true;
-            let back = Instant::now() + RESTART_TIMEOUT;
-            while Instant::now() < back {
-                if self
-                    .seen()
-                    .is_some_and(|view| view.online(id) && view.in_sync(id))
-                {
+            let deadline = Instant::now() + RESTART_TIMEOUT;
+            while Instant::now() < deadline {
+                while let Ok(event) = self.events.try_recv() {
+                    self.tell(&event);
+                }
+                // What is seen may still be from before: the new process has an epoch of its own.
+                let back = |view: &View| epoch(view) != before && view.online(id) && view.in_sync(id);
+                if self.seen().is_some_and(|view| back(&view)) {
                     break;
                 }
                 tokio::time::sleep(INTERVAL).await;
@@ -429,8 +431,7 @@ impl Fleet {
         }
     }
 
-    /// Notes which manifests are gone that were followed, and says whether the time of one is over. While any manifest cannot
-    /// be read, none counts as gone: it may be the one.
+    /// Notes which manifests are gone that were followed, and says whether what they made is to be deleted now.
     fn note_missing(&mut self) -> bool {
         let readable = self.manifests.problems.is_empty() && self.held_back.is_empty();
         let here: BTreeSet<String> = self
@@ -449,23 +450,7 @@ impl Fleet {
         let followed: BTreeSet<String> = followed
             .chain(self.memory.users.keys().map(|key| format!("User {key}")))
             .collect();
-        let now = Instant::now();
-        let before = std::mem::take(&mut self.missing);
-        if readable {
-            for key in followed.difference(&here) {
-                self.missing
-                    .insert(key.clone(), before.get(key).copied().unwrap_or(now));
-            }
-        }
-        self.missing.values().any(|since| {
-            now.duration_since(*since) >= GONE && now.duration_since(*since) < GONE + INTERVAL * 2
-        })
-    }
-
-    /// What counts as gone.
-    fn gone(&self) -> BTreeSet<String> {
-        let gone = self.missing.iter().filter(|(_, since)| since.elapsed() >= GONE);
-        gone.map(|(key, _)| key.clone()).collect()
+        self.missing.note(&followed, &here, readable, Instant::now())
     }
 
     /// Applies settings, Topics and Users, and reports what cannot be followed.
@@ -506,7 +491,7 @@ impl Fleet {
                 ..Outcome::default()
             });
         };
-        let gone = self.gone();
+        let gone = self.missing.gone(Instant::now());
         let mut reconcile = Reconcile {
             home: &self.home,
             cluster: &self.cluster,
