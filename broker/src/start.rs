@@ -12,7 +12,7 @@ use crate::log::{Disk, Identity, Opened, RealDisk, TailBudget, Volume, VolumeErr
 use crate::metadata::{Endpoint, FLOTILLA_VERSION, Image};
 use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
 use crate::numbers;
-use crate::replica::{self, PartitionKey, ProducerIds, Replicas, TlsDial};
+use crate::replica::{self, ProducerIds, Replicas, TlsDial};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
 use arc_swap::ArcSwap;
@@ -130,7 +130,6 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
     let dial = TlsDial::new(broker.config.cluster_id, broker.id, coordination.tls());
     let following = replicas.start(broker.metadata.clone(), broker.controller.clone(), Arc::new(dial));
     tasks.0.push(tokio::spawn(broker.clone().follow_settings()));
-    coordination.answer_log_ends(log_ends(&broker));
     numbers::register(&broker);
 
     broker.telemetry.readiness.set(Phase::Joining);
@@ -377,30 +376,6 @@ fn registration(
         flotilla_version_max: FLOTILLA_VERSION,
         clean_shutdown,
     }
-}
-
-/// Where the logs of a topic begin and end, of the partitions that this broker leads.
-fn log_ends(broker: &Arc<Broker>) -> coordination::LogEnds {
-    let broker = Arc::downgrade(broker);
-    Arc::new(move |topic_id| {
-        let Some(broker) = broker.upgrade() else {
-            return Vec::new();
-        };
-        let image = broker.metadata.image();
-        let partitions = image
-            .topic_by_id(topic_id)
-            .into_iter()
-            .flat_map(|topic| topic.partitions());
-        let ends = partitions.filter_map(|(partition, _)| {
-            let (start, end) = broker.replicas.led_range(PartitionKey { topic_id, partition })?;
-            Some(LogEnd {
-                partition: partition.0,
-                log_start_offset: start.0,
-                log_end_offset: end.0,
-            })
-        });
-        ends.collect()
-    })
 }
 
 /// An advertised port of 0 stands for the one that the system chose.

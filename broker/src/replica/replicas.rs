@@ -176,15 +176,6 @@ impl Replicas {
         self.hosted(key)?.here().map(|state| state.log.log_end())
     }
 
-    /// Where the log begins and ends, of a partition that this broker leads. None: it does not.
-    #[must_use]
-    pub fn led_range(&self, key: PartitionKey) -> Option<(Offset, Offset)> {
-        let hosted = self.hosted(key)?;
-        let state = hosted.here()?;
-        let leads = matches!(state.role, hosted::Role::Leader(_));
-        leads.then(|| (state.log.log_start(), state.log.log_end()))
-    }
-
     /// Finds an offset by time, as the leader. `reader` is none for a follower or a tool of ours that may see all. None:
     /// there is no such record.
     ///
