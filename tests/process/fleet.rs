@@ -123,6 +123,17 @@ impl Fleet {
         self.spawn(Command::new(env!("CARGO_BIN_EXE_flotilla")));
     }
 
+    /// The log of a broker, as the processes of the fleet see it, in whatever mount namespace.
+    pub fn broker_log(&self, id: i64) -> String {
+        let root = self
+            .up
+            .as_ref()
+            .map_or("/".into(), |up| PathBuf::from(format!("/proc/{}/root", up.id())));
+        let path = self.data().join(format!("brokers/{id}/broker.log"));
+        let path = root.join(path.strip_prefix("/").expect("the directory's path is absolute"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
     fn wait_until_ready(&mut self) {
         let ready = self.wait_for_line(READY_WITHIN, |line| line.starts_with("ready: bootstrap="));
         self.bootstrap = ready.trim_start_matches("ready: bootstrap=").to_owned();

@@ -201,6 +201,11 @@ fn full_disk_refuses_writes_serves_reads_and_keeps_what_was_acknowledged() {
         assert!(acknowledged < 2_000, "200 MB went onto a disk of 96");
     };
     println!("{acknowledged} records acknowledged, then {refused} refused");
+    let log = fleet.broker_log(0);
+    assert!(
+        log.contains("the volume is full") && log.contains("shorten retention"),
+        "{log}"
+    );
     assert!(acknowledged > 100, "{acknowledged}");
     let read = read_all(&bootstrap, "filling");
     assert!(

@@ -31,7 +31,7 @@ fn check(fleet: &Fleet, pid: u32) {
         .expect("a process has VmRSS");
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
     assert!(kib < RESIDENT_KIB_MAX, "{kib} KiB resident");
-    let log = std::fs::read_to_string(fleet.data().join("brokers/0/broker.log")).expect("the broker's log");
+    let log = fleet.broker_log(0);
     assert!(!log.contains("panicked"), "{log}");
 }
 

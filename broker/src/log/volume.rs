@@ -458,9 +458,8 @@ impl Volume {
         match (&*state, space) {
             (State::Failed { .. }, _) => {}
             (_, Err(error)) => {
-                *state = State::Failed {
-                    reason: error.to_string(),
-                }
+                let reason = error.to_string();
+                self.change(&mut state, State::Failed { reason });
             }
             (was, Ok(space)) => {
                 let margin = if *was == State::Writable {
@@ -468,7 +467,7 @@ impl Volume {
                 } else {
                     self.reserve_bytes / 8
                 };
-                *state = if space.free_bytes < self.reserve_bytes + margin {
+                let next = if space.free_bytes < self.reserve_bytes + margin {
                     State::Full {
                         free_bytes: space.free_bytes,
                         reserve_bytes: self.reserve_bytes,
@@ -476,6 +475,7 @@ impl Volume {
                 } else {
                     State::Writable
                 };
+                self.change(&mut state, next);
             }
         }
         state.clone()
@@ -489,21 +489,45 @@ impl Volume {
         match severity {
             Severity::Log => {}
             Severity::VolumeFull if *state == State::Writable => {
-                *state = State::Full {
+                let full = State::Full {
                     free_bytes: 0,
                     reserve_bytes: self.reserve_bytes,
                 };
+                self.change(&mut state, full);
             }
             Severity::VolumeFull => {}
             Severity::VolumeFailed => {
                 if !matches!(*state, State::Failed { .. }) {
-                    *state = State::Failed {
-                        reason: error.to_string(),
-                    };
+                    let reason = error.to_string();
+                    self.change(&mut state, State::Failed { reason });
                 }
             }
         }
         severity
+    }
+
+    /// Goes over to another state, and says so once.
+    fn change(&self, state: &mut State, next: State) {
+        let volume = self.path.display();
+        match (&*state, &next) {
+            (State::Full { .. }, State::Full { .. }) => {}
+            (
+                _,
+                State::Full {
+                    free_bytes,
+                    reserve_bytes,
+                },
+            ) => tracing::error!(
+                %volume, free_bytes, reserve_bytes,
+                "the volume is full: no records are taken until there is room, and all can be read. Make it larger, shorten \
+                 retention, or delete topics"
+            ),
+            (State::Full { .. }, State::Writable) => {
+                tracing::info!(%volume, "there is room again: records are taken")
+            }
+            _ => {}
+        }
+        *state = next;
     }
 }
 

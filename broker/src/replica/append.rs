@@ -113,6 +113,8 @@ impl Hosted {
         acks: Acks,
         origin: Origin,
     ) -> Result<Appended, AppendError> {
+        let _span = self.span().entered();
+        tracing::trace!(bytes = records.len(), "append");
         let now_ms = self.shared.now_ms();
         let config = self.config();
         let admitted = match origin {
@@ -239,6 +241,8 @@ impl Hosted {
     /// Takes what the leader answered to `ask`. Whether records were appended, which the next fetch must not confirm
     /// before they are synced.
     pub(super) fn fetched(self: &Arc<Self>, ask: &Ask, fetched: &Fetched) -> bool {
+        let _span = self.span().entered();
+        tracing::trace!("follow");
         let now_ms = self.shared.now_ms();
         let Ok(mut state) = self.lock() else { return false };
         let before = local(&state);

@@ -483,6 +483,12 @@ impl Hosted {
         }
     }
 
+    /// The span of what is done to this partition, within that of the connection or of the fetch loop. At the level of
+    /// debugging: it is entered with every batch.
+    pub(super) fn span(&self) -> tracing::Span {
+        tracing::debug_span!("partition", topic = %self.topic, partition = self.key.partition.0)
+    }
+
     /// An error of the log: said once, here, and noted for the volume.
     pub(super) fn disk_failed(&self, error: &log::Error) {
         tracing::error!(topic = %self.topic, partition = self.key.partition.0, "{error}");

@@ -184,6 +184,8 @@ impl Hosted {
         min_one_batch: bool,
         counts: bool,
     ) -> Result<Begun, ReadError> {
+        let _span = self.span().entered();
+        tracing::trace!("read");
         let mut state = self.lock()?;
         leader_of(&state, query.leader_epoch)?;
         let (log_start, log_end) = (state.log.log_start(), state.log.log_end());

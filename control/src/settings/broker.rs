@@ -67,7 +67,8 @@ broker_settings! {
     group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
     /// How often the controller looks for partitions led by another than their preferred leader, in seconds.
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
-    /// How many bytes a volume keeps free: with less, its broker takes no records until there is room again. Ours alone.
+    /// How many bytes a volume keeps free: with less, its broker takes no records until there is room again. -1: a hundredth
+    /// of the file system, but at least 64 MiB and at most 1 GiB. Ours alone.
     log_dir_free_min_bytes: i64 = "log.dir.free.min.bytes",
     /// How often recovery points are written, in milliseconds.
     log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms",

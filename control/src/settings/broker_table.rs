@@ -152,7 +152,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     s("log.cleanup.policy", List, Some("delete"), EachOf(&["compact", "delete"]), ClusterWide),
     s("log.dir", List, Some("/tmp/kafka-logs"), Any, Restart).managed_by("the pool's volumes"),
     s("log.dir.failure.timeout.ms", Long, Some("30000"), AtLeast(1), Restart),
-    s("log.dir.free.min.bytes", Long, Some("134217728"), AtLeast(0), ClusterWide),
+    s("log.dir.free.min.bytes", Long, Some("-1"), AtLeast(-1), Restart),
     s("log.dirs", List, None, Any, Restart).managed_by("the pool's volumes"),
     s("log.flush.interval.messages", Long, Some("9223372036854775807"), AtLeast(1), ClusterWide),
     s("log.flush.interval.ms", Long, None, Any, ClusterWide),
