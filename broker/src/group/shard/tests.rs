@@ -1465,11 +1465,18 @@ impl Bench {
         self.shard.groups.get(group).map_or(-1, |group| group.generation)
     }
 
+    fn knows(&self, group: &str, member: &str) -> bool {
+        let group = self.shard.groups.get(group);
+        group.is_some_and(|group| group.member(member).is_some() || group.pending_joins.contains(member))
+    }
+
     fn take(&mut self, step: Step) {
         let group = |g: u8| -> Text { format!("g{g}").into() };
         let member = |m: u8| format!("c-{m}");
         let request = match step {
             Step::Wait(ms) => return self.advance(ms),
+            // An id that is drawn is never one that is in use: it holds a random UUID.
+            Step::Join(g, m) if self.knows(&group(g), &member(m)) => return,
             Step::Join(g, m) => Request::Join(Join {
                 group: group(g),
                 ..join("", &m.to_string())
@@ -1480,7 +1487,7 @@ impl Bench {
             }),
             Step::Static(g, m) => Request::Join(Join {
                 group: group(g),
-                ..static_join(&format!("i{m}"), &self.tickets.to_string())
+                ..static_join(&format!("i{m}"), &format!("static-{}", self.tickets))
             }),
             Step::Sync(g, m) => {
                 let generation = self.generation_of(&group(g));
