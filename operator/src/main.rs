@@ -1,0 +1,5 @@
+//! The operator on Kubernetes.
+
+fn main() {
+    let _client: Option<kube::Client> = None;
+}
