@@ -29,6 +29,11 @@ test-clients:
     tests/clients/install
     cargo test --package flotilla-cli --features client-suite --test clients -- --nocapture --test-threads 1
 
+# Controllers against a real API server with its etcd, without nodes
+test-apiserver:
+    tests/kubernetes/install
+    cargo test --package flotilla-operator --features kubernetes-suite --test apiserver -- --nocapture
+
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:
     helm lint --strict charts/flotilla
