@@ -11,6 +11,7 @@ use flotilla_control::config::{AuthorizationKind, BrokerConfig};
 use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::BrokerId;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Whether a resource that no rule names is open to everybody.
 const ALLOW_IF_NO_RULE: &str = "allow.everyone.if.no.acl.found";
@@ -27,6 +28,8 @@ pub struct Broker {
     pub settings: ArcSwap<BrokerSettings>,
     /// Who may do what.
     pub authorizer: Authorizer,
+    /// Wakes requests that wait, when the access rules are not those any more that let them in.
+    pub rules_changed: Notify,
     /// What the quorum has committed.
     pub metadata: Metadata,
     /// Takes what has to be decided.
@@ -144,6 +147,7 @@ impl Broker {
             cluster_id: config.cluster_id.to_string(),
             settings: ArcSwap::from_pointee(BrokerSettings::resolve(&|_| None)),
             authorizer,
+            rules_changed: Notify::new(),
             metadata,
             controller,
             replicas,

@@ -119,6 +119,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         cluster_id: config.cluster_id.to_string(),
         settings: ArcSwap::from_pointee(settings),
         authorizer: authorizer(&config),
+        rules_changed: tokio::sync::Notify::new(),
         metadata,
         controller: coordination.controller(),
         replicas: replicas.clone(),

@@ -1,7 +1,7 @@
 //! What differs between two images. Parts that both share are skipped unseen, so the cost follows the change, not the
 //! size of the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
@@ -148,4 +148,12 @@ pub fn changed_configs(old: &Image, new: &Image) -> Vec<ConfigChange> {
         }));
     }
     found
+}
+
+/// The names of all whose declaration or credentials differ.
+#[must_use]
+pub fn changed_users(old: &Image, new: &Image) -> BTreeSet<String> {
+    let declared = changes(&old.users, &new.users).map(|(name, ..)| name.clone());
+    let credentials = changes(&old.scram, &new.scram).map(|(name, ..)| name.clone());
+    declared.chain(credentials).collect()
 }

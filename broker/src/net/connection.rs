@@ -340,7 +340,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let answer = match survived(done)?.map_err(|failure| reason_of(&failure))? {
             Done::Answer(answer) => answer,
             Done::Token(mut passed) => {
-                if let Some(session) = self.gate.pass(&mut passed, &self.session, &self.ticket) {
+                let metadata = &self.shared.broker.metadata;
+                let session = self.gate.pass(&mut passed, &self.session, &self.ticket, metadata);
+                if let Some(session) = session {
                     self.session = session;
                 }
                 if passed.ends {

@@ -4,6 +4,7 @@ use super::Shared;
 use super::registry::{Proof, Ticket};
 use super::sasl::{Exchange, Mechanism, Step};
 use crate::auth::Principal;
+use crate::coordination::Metadata;
 use crate::request::{Answer, Failure, Session, sasl_authenticate, sasl_handshake};
 use crate::telemetry::Outcome;
 use bytes::Bytes;
@@ -171,6 +172,7 @@ impl Gate {
         passed: &mut Passed,
         before: &Arc<Session>,
         ticket: &Ticket,
+        metadata: &Metadata,
     ) -> Option<Arc<Session>> {
         self.exchange = passed.exchange.take();
         let accepted = passed.session.take()?;
@@ -183,7 +185,7 @@ impl Gate {
         self.open = true;
         self.by_sasl = true;
         self.expires = accepted.lifetime.map(|lifetime| Instant::now() + lifetime);
-        ticket.authenticated(&accepted.user, accepted.proof);
+        ticket.authenticated(&accepted.user, accepted.proof, || metadata.image());
         Some(Arc::new(Session {
             principal,
             ..before.as_ref().clone()

@@ -171,7 +171,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             shared.mechanisms.is_empty(),
         ) {
             (Some(user), _) => {
-                ticket.authenticated(&user, Proof::Certificate);
+                ticket.authenticated(&user, Proof::Certificate, || shared.broker.metadata.image());
                 session.principal = Principal::user(&user);
                 Gate::open()
             }

@@ -19,6 +19,7 @@ mod tls;
 pub use tls::Error as TlsError;
 
 use crate::broker::Broker;
+use crate::metadata::changed_users;
 use crate::telemetry::{CloseReason, ListenerMetrics};
 use budget::Budget;
 use flotilla_control::config::{self, Authentication, BrokerConfig};
@@ -333,7 +334,7 @@ impl Net {
             net.addresses.extend(address);
             net.serve(socket, Arc::new(shared));
         }
-        net.follow_users(broker.clone());
+        net.follow_access(broker.clone());
         Ok(net)
     }
 
@@ -359,24 +360,33 @@ impl Net {
         ));
     }
 
-    /// Ends the connections of users that are gone, as soon as the metadata says so.
-    fn follow_users(&self, broker: Arc<Broker>) {
+    /// Ends the connections of users that are gone or have other credentials, and has waiting requests look at the rules
+    /// again, as soon as the metadata says so.
+    fn follow_access(&self, broker: Arc<Broker>) {
         let (registry, stop) = (self.registry.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             let mut changes = broker.metadata.subscribe();
+            let mut seen = changes.latest().image;
+            let users = registry.users();
+            registry.revoke(&seen, users.iter().map(AsRef::as_ref));
             loop {
                 let latest = tokio::select! {
                     latest = changes.changed() => latest,
                     () = stop.cancelled() => return,
                 };
                 let Some(latest) = latest else { return };
-                let ended = registry.revoke(&latest.image);
+                let users = changed_users(&seen, &latest.image);
+                let ended = registry.revoke(&latest.image, users.iter().map(String::as_str));
                 if ended > 0 {
                     tracing::info!(
                         ended,
                         "connections of users that are gone or have other credentials now are closed"
                     );
                 }
+                if !latest.image.shares_rules(&seen) {
+                    broker.rules_changed.notify_waiters();
+                }
+                seen = latest.image;
             }
         });
     }

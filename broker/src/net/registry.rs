@@ -106,20 +106,28 @@ impl Registry {
         ))
     }
 
-    /// Ends the connections whose user is gone or has other credentials now. Returns how many.
-    pub(super) fn revoke(&self, image: &Image) -> usize {
+    /// Ends the connections of these users that would not be let in any more: the user is gone, or has other credentials.
+    /// Returns how many.
+    pub(super) fn revoke<'a>(&self, image: &Image, users: impl IntoIterator<Item = &'a str>) -> usize {
         let mut state = self.state.lock();
-        let revoked: Vec<u64> = state
-            .by_user
-            .iter()
-            .flat_map(|(user, proofs)| proofs.iter().map(move |(id, proof)| (user, id, proof)))
-            .filter(|(user, _, proof)| !proof.holds(image, user))
-            .map(|(_, id, _)| *id)
-            .collect();
+        let mut revoked = Vec::new();
+        for user in users {
+            let proofs = state.by_user.get(user).into_iter().flatten();
+            revoked.extend(
+                proofs
+                    .filter(|(_, proof)| !proof.holds(image, user))
+                    .map(|(id, _)| *id),
+            );
+        }
         revoked
             .iter()
             .filter(|id| state.close(**id, CloseReason::Revoked))
             .count()
+    }
+
+    /// The users that have open connections.
+    pub(super) fn users(&self) -> Vec<Arc<str>> {
+        self.state.lock().by_user.keys().cloned().collect()
     }
 
     /// Ends every connection.
@@ -153,15 +161,19 @@ impl State {
 }
 
 impl Ticket {
-    /// Remembers who the connection is, and why we believe it.
-    pub(super) fn authenticated(&self, user: &str, proof: Proof) {
-        let mut state = self.registry.state.lock();
-        state.forget_user(self.id);
-        let user: Arc<str> = user.into();
-        if let Some(entry) = state.open.get_mut(&self.id) {
-            entry.user = Some(user.clone());
+    /// Remembers who the connection is, and why we believe it. Metadata may have changed since the proof was checked, before
+    /// anybody knew that this connection is concerned: it is checked again by what is known now.
+    pub(super) fn authenticated(&self, user: &str, proof: Proof, now: impl FnOnce() -> Arc<Image>) {
+        {
+            let mut state = self.registry.state.lock();
+            state.forget_user(self.id);
+            let user: Arc<str> = user.into();
+            if let Some(entry) = state.open.get_mut(&self.id) {
+                entry.user = Some(user.clone());
+            }
+            state.by_user.entry(user).or_default().insert(self.id, proof);
         }
-        state.by_user.entry(user).or_default().insert(self.id, proof);
+        self.registry.revoke(&now(), [user]);
     }
 }
 
@@ -195,7 +207,7 @@ pub(super) fn limit_of(address: IpAddr, overrides: &str, otherwise: i32) -> usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::{Fact, Record, ScramCredential, User};
+    use crate::metadata::{Fact, Record, ScramCredential, User, changed_users};
     use std::net::Ipv4Addr;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -238,6 +250,27 @@ mod tests {
             connections_max: 9,
             from_this_address_max: 9,
         };
+        let of_alice = |mechanism: ScramMechanism, key: u8| {
+            Fact::ScramCredential(ScramCredential {
+                user: "alice".into(),
+                mechanism: mechanism.into(),
+                stored_key: vec![key],
+                ..ScramCredential::default()
+            })
+        };
+        let declared = |name: &str, authentication: &str| {
+            Fact::User(User {
+                name: name.into(),
+                authentication: authentication.into(),
+                owner: None,
+            })
+        };
+        let before = image([
+            of_alice(ScramMechanism::ScramSha256, 1),
+            of_alice(ScramMechanism::ScramSha512, 1),
+            declared("bob", "mtls"),
+            declared("carol", "mtls"),
+        ]);
         let mut open = Vec::new();
         for (user, proof) in [
             ("alice", Proof::Password(scram::Mechanism::Sha256, vec![1])),
@@ -247,37 +280,31 @@ mod tests {
             ("carol", Proof::Certificate),
         ] {
             let (ticket, closed) = registry.admit(HERE, limits).expect("room");
-            ticket.authenticated(user, proof);
+            ticket.authenticated(user, proof, || Arc::new(before.clone()));
             open.push((ticket, closed));
         }
-        let credential = ScramCredential {
-            user: "alice".into(),
-            mechanism: ScramMechanism::ScramSha256.into(),
-            stored_key: vec![1],
-            ..ScramCredential::default()
+        let told = |open: &mut Vec<(Ticket, oneshot::Receiver<CloseReason>)>| -> Vec<bool> {
+            open.iter_mut()
+                .map(|(_, closed)| closed.try_recv().is_ok())
+                .collect()
         };
-        let bob = User {
-            name: "bob".into(),
-            authentication: "mtls".into(),
-            owner: None,
-        };
-        let carol = User {
-            name: "carol".into(),
-            authentication: "scram-sha-512".into(),
-            owner: None,
-        };
-        let image = image([
-            Fact::ScramCredential(credential),
-            Fact::User(bob),
-            Fact::User(carol),
+        assert_eq!(
+            told(&mut open),
+            [false, true, false, false, false],
+            "a proof that became void while it was checked"
+        );
+        let after = image([
+            of_alice(ScramMechanism::ScramSha256, 1),
+            declared("bob", "mtls"),
+            declared("carol", "scram-sha-512"),
         ]);
-        assert_eq!(registry.revoke(&image), 3);
-        assert_eq!(registry.revoke(&image), 0, "they are told once");
-        let told: Vec<bool> = open
-            .iter_mut()
-            .map(|(_, closed)| closed.try_recv().is_ok())
-            .collect();
-        assert_eq!(told, [false, true, true, false, true]);
+        let changed = changed_users(&before, &after);
+        assert_eq!(changed.iter().collect::<Vec<_>>(), ["alice", "carol"]);
+        let changed = || changed.iter().map(String::as_str);
+        assert_eq!(registry.revoke(&after, changed()), 2);
+        assert_eq!(registry.revoke(&after, changed()), 0, "they are told once");
+        assert_eq!(told(&mut open), [false, false, true, false, true]);
+        assert_eq!(registry.users(), ["alice".into(), "bob".into(), "carol".into()]);
     }
 
     #[test]

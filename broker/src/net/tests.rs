@@ -2,5 +2,6 @@
 
 pub(crate) mod client;
 mod hostile;
+mod revocation;
 mod security;
 mod setup;

@@ -102,6 +102,11 @@ impl Watchers {
         list.insert(fetch, notify.clone());
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.at_high_watermark.len() + self.at_log_end.len()
+    }
+
     pub(super) fn forget(&mut self, fetch: u64) {
         self.at_high_watermark.remove(&fetch);
         self.at_log_end.remove(&fetch);

@@ -99,6 +99,14 @@ impl Replicas {
         self.inner.partitions.read().get(&key).cloned()
     }
 
+    /// How many fetches wait for a partition.
+    #[cfg(test)]
+    pub(crate) fn watching(&self, key: PartitionKey) -> usize {
+        let hosted = self.hosted(key);
+        let state = hosted.as_ref().and_then(|hosted| hosted.here());
+        state.map_or(0, |state| state.watchers.len())
+    }
+
     fn find(&self, key: PartitionKey) -> Result<Arc<Hosted>, Unavailable> {
         self.hosted(key).ok_or(Unavailable::NotHosted)
     }

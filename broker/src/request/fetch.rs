@@ -13,6 +13,8 @@ use flotilla_protocol::messages::{FetchRequest, FetchResponse};
 use flotilla_protocol::{
     BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Records, Str, Uuid,
 };
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `isolation.level=read_committed`.
@@ -30,6 +32,8 @@ struct AskedTopic {
     name: Str,
     id: Uuid,
     partitions: Vec<Asked>,
+    /// The client might read it when it asked, and may not any more.
+    is_revoked: bool,
 }
 
 /// Reads, and waits where there is less than was asked for.
@@ -86,14 +90,62 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
             name: topic.topic.clone(),
             id: topic.topic_id,
             partitions,
+            is_revoked: false,
         });
     }
-    let parts = ctx.broker.replicas.fetch(&fetch).await;
+    let parts = read(ctx, image, &mut fetch, &mut topics).await;
     let mut response = respond(topics, parts, reader);
     if ctx.version >= 16 {
         add_hints(ctx, &ctx.image(), &mut response);
     }
     response
+}
+
+/// Reads. A consumer that waits gets nothing of a topic that it may not read any more, and hears that at once.
+async fn read(
+    ctx: &Context,
+    asked_under: Arc<Image>,
+    fetch: &mut Fetch,
+    topics: &mut [AskedTopic],
+) -> Vec<Result<Part, ReadError>> {
+    if matches!(fetch.reader, Reader::Replica { .. }) {
+        return ctx.broker.replicas.fetch(fetch).await;
+    }
+    let mut rules = asked_under;
+    {
+        let mut reading = pin!(ctx.broker.replicas.fetch(fetch));
+        loop {
+            // Listening before looking, so that no change in between is missed.
+            let changed = ctx.broker.rules_changed.notified();
+            if revoke(ctx, &mut rules, topics) {
+                break;
+            }
+            tokio::select! {
+                parts = &mut reading => {
+                    revoke(ctx, &mut rules, topics);
+                    return parts;
+                }
+                () = changed => {}
+            }
+        }
+    }
+    fetch.wait_max = Duration::ZERO;
+    ctx.broker.replicas.fetch(fetch).await
+}
+
+/// Holds the topics against the rules as they are now. Whether one of them may not be read any more.
+fn revoke(ctx: &Context, rules: &mut Arc<Image>, topics: &mut [AskedTopic]) -> bool {
+    let now = ctx.image();
+    if now.shares_rules(rules) {
+        return false;
+    }
+    let mut any = false;
+    for topic in topics.iter_mut() {
+        topic.is_revoked = find(ctx, &now, &topic.name, topic.id) == Err(ErrorCode::TopicAuthorizationFailed);
+        any |= topic.is_revoked;
+    }
+    *rules = now;
+    any
 }
 
 fn refusal(code: ErrorCode) -> FetchResponse {
@@ -165,6 +217,7 @@ fn respond(topics: Vec<AskedTopic>, parts: Vec<Result<Part, ReadError>>, reader:
                 Err(code) => refused(asked.index, code),
                 // One answer for each partition that was looked up, in order.
                 Ok(_) => match parts.next() {
+                    _ if topic.is_revoked => refused(asked.index, ErrorCode::TopicAuthorizationFailed),
                     Some(part) => partition(asked.index, part, reader),
                     None => refused(asked.index, ErrorCode::UnknownServerError),
                 },

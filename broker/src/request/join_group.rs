@@ -15,7 +15,12 @@ pub(super) async fn handle(ctx: &Context, request: JoinGroupRequest) -> JoinGrou
         return refusal(ctx, ErrorCode::GroupAuthorizationFailed);
     }
     let asked = Request::Join(join(ctx, &request));
-    match ctx.broker.groups.ask(&request.group_id, asked).await {
+    let reply = ctx.broker.groups.ask(&request.group_id, asked).await;
+    // The answer may have taken minutes, and the rules may be others by now.
+    if !may_read_group(ctx, &request.group_id) {
+        return refusal(ctx, ErrorCode::GroupAuthorizationFailed);
+    }
+    match reply {
         Reply::Join(joined) => response(ctx, joined),
         _ => refusal(ctx, ErrorCode::UnknownServerError),
     }

@@ -30,7 +30,12 @@ pub(super) async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGrou
             .map(|one| (text(&one.member_id), Bytes::copy_from_slice(&one.assignment)))
             .collect(),
     });
-    match ctx.broker.groups.ask(&request.group_id, asked).await {
+    let reply = ctx.broker.groups.ask(&request.group_id, asked).await;
+    // The answer may have taken minutes, and the rules may be others by now.
+    if !may_read_group(ctx, &request.group_id) {
+        return refusal(ErrorCode::GroupAuthorizationFailed);
+    }
+    match reply {
         Reply::Sync(Ok(assigned)) => SyncGroupResponse {
             protocol_type: optional_wire(assigned.protocol_type.as_ref()),
             protocol_name: optional_wire(assigned.protocol.as_ref()),

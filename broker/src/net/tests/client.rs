@@ -89,8 +89,17 @@ impl Client {
 
     /// Sends a request and reads its response; `None` when the broker closes the connection instead.
     pub(crate) async fn call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        self.send_request(version, request).await;
+        self.response::<R>(version).await
+    }
+
+    pub(super) async fn send_request<R: Request>(&mut self, version: i16, request: &R) {
         let segments = frame::request(version, 7, None, request).unwrap();
         self.send(&segments.concat()).await;
+    }
+
+    /// The response to what was sent; `None` when the broker closes the connection instead.
+    pub(super) async fn response<R: Request>(&mut self, version: i16) -> Option<R::Response> {
         let (correlation_id, mut body) =
             frame::decode_response(self.frame().await?, R::KEY, version).unwrap();
         assert_eq!(correlation_id, 7);

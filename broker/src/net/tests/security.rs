@@ -4,9 +4,6 @@ use super::client::Client;
 use super::setup::{Bench, PASSWORD};
 use crate::auth::scram::{self, Mechanism};
 use crate::telemetry::CloseReason;
-use flotilla_control::proto::metadata::{
-    AlterScram, DeleteUser, RemoveScramCredential, Request, ScramMechanism, request,
-};
 use flotilla_control::tls::Identity;
 use flotilla_protocol::messages::{ApiVersionsRequest, ListGroupsRequest};
 use flotilla_protocol::{BrokerId, ErrorCode, Uuid};
@@ -198,49 +195,6 @@ async fn failed_exchange_ends_a_connection_that_a_certificate_opened() {
     let answer = client.scram(Mechanism::Sha512, "alice", "wrong").await.unwrap();
     assert_eq!(answer.error_code, ErrorCode::SaslAuthenticationFailed);
     assert!(client.is_closed().await);
-}
-
-async fn submit(bench: &Bench, request: request::Request) {
-    let request = Request {
-        validate_only: false,
-        request: Some(request),
-    };
-    let response = bench.broker.controller.submit(request).await.unwrap();
-    assert_eq!(response.message, "");
-}
-
-#[tokio::test]
-async fn connections_of_users_that_are_gone_are_closed() {
-    let bench = Bench::new();
-    let mut alice = Client::alice(&bench).await;
-    let mut carol = Client::connect_tls(&bench, "mtls", bench.tls(Some("carol")))
-        .await
-        .unwrap();
-    assert!(alice.is_served().await && carol.is_served().await);
-    let removal = RemoveScramCredential {
-        user: "alice".into(),
-        mechanism: ScramMechanism::ScramSha256.into(),
-    };
-    submit(
-        &bench,
-        request::Request::AlterScram(AlterScram {
-            upserts: vec![],
-            removals: vec![removal],
-        }),
-    )
-    .await;
-    assert!(alice.is_closed().await);
-    assert!(carol.is_served().await, "only hers");
-    submit(
-        &bench,
-        request::Request::DeleteUser(DeleteUser {
-            name: "carol".into(),
-            owner: None,
-        }),
-    )
-    .await;
-    assert!(carol.is_closed().await);
-    assert_eq!(bench.broker.telemetry.metrics.closed_for(CloseReason::Revoked), 2);
 }
 
 #[tokio::test]

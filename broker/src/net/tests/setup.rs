@@ -6,10 +6,12 @@ use crate::broker::{self, Broker};
 use crate::coordination::testing::Authority;
 use crate::metadata::{Fact, Image, ScramMechanism};
 use crate::net::{Net, Patience, Sockets};
+use crate::replica::PartitionKey;
 use crate::request::testing;
 use flotilla_control::config::{Authentication, Listener, ListenerTls};
 use flotilla_control::proto::metadata as proto;
 use flotilla_control::tls::Identity;
+use flotilla_protocol::{PartitionIndex, Uuid};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -95,6 +97,22 @@ impl Bench {
         }
     }
 
+    /// Waits until so many fetches wait for `orders`.
+    pub(super) async fn until_polled(&self, count: usize) {
+        let key = PartitionKey {
+            topic_id: Uuid([1; 16]),
+            partition: PartitionIndex(0),
+        };
+        let polled = async {
+            while self.broker.replicas.watching(key) < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, polled)
+            .await
+            .expect("fetches that wait");
+    }
+
     pub(super) fn address(&self, listener: &str) -> SocketAddr {
         self.net.address(listener).unwrap()
     }
@@ -118,6 +136,16 @@ impl Bench {
             .with_client_auth_cert(vec![certificate.der().clone()], key)
             .unwrap()
     }
+}
+
+/// Has the metadata changed.
+pub(super) async fn submit(bench: &Bench, request: proto::request::Request) {
+    let request = proto::Request {
+        validate_only: false,
+        request: Some(request),
+    };
+    let response = bench.broker.controller.submit(request).await.unwrap();
+    assert_eq!(response.message, "");
 }
 
 fn certificate_authority() -> (Issuer<'static, KeyPair>, String, CertificateDer<'static>) {
