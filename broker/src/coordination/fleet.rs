@@ -141,6 +141,7 @@ impl FleetService for Fleet {
             acls: asked.acls,
             quotas: asked.quotas,
             owner: asked.owner,
+            previous_owner: asked.previous_owner,
         };
         self.answer(Kind::ApplyUser(user), asked.dry_run).await
     }

@@ -15,6 +15,7 @@ mod names;
 mod network_policy;
 mod observe;
 mod overlay;
+mod pending;
 mod pod;
 mod quantity;
 mod revision;
@@ -43,6 +44,9 @@ pub use member::{Member, members};
 pub use names::{CLUSTER_LABEL, MANAGER, Names, POOL_LABEL, labels, selector};
 pub use network_policy::network_policy;
 pub use observe::{pods, pool_counts, reach, trouble};
+pub use pending::{
+    PENDING_BYTES_MAX, Pending, PendingKind, pending, pending_config_map, pending_fits, pending_patch,
+};
 pub use pod::CONTAINER;
 pub use revision::{REVISION_ANNOTATION, Revision};
 pub use schedule::{Maintenance, Schedule, maintenance};

@@ -40,6 +40,12 @@ impl<'a> Names<'a> {
         format!("{}-identity", self.cluster)
     }
 
+    /// The ConfigMap with deletions that the brokers have not been told yet: [`super::Pending`].
+    #[must_use]
+    pub fn pending(self) -> String {
+        format!("{}-pending", self.cluster)
+    }
+
     /// The StatefulSet of a pool, and the ConfigMap with its brokers' configuration files.
     #[must_use]
     pub fn pool(self, pool: &str) -> String {

@@ -69,6 +69,7 @@ pub fn apply(topic: &Topic, existing: Option<&Existing>, brokers: usize) -> Resu
         previous_configs: existing
             .map(|existing| existing.managed_config.clone())
             .unwrap_or_default(),
+        previous_owner: None,
     })
 }
 
@@ -139,6 +140,7 @@ mod tests {
                     deletion_policy: "Retain".into(),
                 }),
                 previous_configs: vec!["segment.ms".into()],
+                previous_owner: None,
             }
         );
     }

@@ -57,6 +57,7 @@ pub fn apply(
         quotas: user.spec.quotas.as_ref().map(quotas).unwrap_or_default(),
         owner: Some(owner(&user.metadata, DeletionPolicy::Delete)),
         dry_run: false,
+        previous_owner: None,
     })
 }
 

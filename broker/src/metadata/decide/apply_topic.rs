@@ -19,7 +19,7 @@ pub(super) fn apply(draft: &mut Draft<'_, '_>, request: &ApplyTopic) -> Result<R
     match draft.image.topic(&request.name).cloned() {
         None => create(draft, request)?,
         Some(topic) => {
-            take_over(draft, &topic, request.owner.as_ref())?;
+            take_over(draft, &topic, request)?;
             settle_configs(draft, request)?;
             settle_partitions(draft, &topic, request)?;
             settle_replicas(draft, request)?;
@@ -40,10 +40,14 @@ fn create(draft: &mut Draft<'_, '_>, request: &ApplyTopic) -> Result<(), Refused
     create_one(draft, &topic, request.owner.clone())
 }
 
-fn take_over(draft: &mut Draft<'_, '_>, topic: &Topic, asks: Option<&Owner>) -> Result<(), Refused> {
-    let asks = match (asks, &topic.owner) {
+fn take_over(draft: &mut Draft<'_, '_>, topic: &Topic, request: &ApplyTopic) -> Result<(), Refused> {
+    let previous = request.previous_owner.as_ref();
+    let may_take = |asks: &Owner, owner: &Owner| {
+        owns(asks, owner) || previous.is_some_and(|previous| owns(previous, owner))
+    };
+    let asks = match (request.owner.as_ref(), &topic.owner) {
         (None, None) => return Ok(()),
-        (Some(asks), owner) if owner.as_ref().is_none_or(|owner| owns(asks, owner)) => asks,
+        (Some(asks), owner) if owner.as_ref().is_none_or(|owner| may_take(asks, owner)) => asks,
         (_, Some(owner)) => return Err(owned_by_another("topic", &topic.name, owner)),
         (Some(_), None) => return Ok(()),
     };

@@ -15,7 +15,10 @@ pub(super) fn apply(draft: &mut Draft<'_, '_>, request: &ApplyUser) -> Result<Re
     }
     let known = draft.image.user(&request.name).cloned();
     if let Some(owner) = known.as_ref().and_then(|user| user.owner.as_ref())
-        && !request.owner.as_ref().is_some_and(|asks| owns(asks, owner))
+        && !request.owner.as_ref().is_some_and(|asks| {
+            let previous = request.previous_owner.as_ref();
+            owns(asks, owner) || previous.is_some_and(|previous| owns(previous, owner))
+        })
     {
         return Err(owned_by_another("user", &request.name, owner));
     }

@@ -159,6 +159,25 @@ fn a_topic_belongs_to_one_resource() {
 }
 
 #[test]
+fn a_topic_is_taken_over_from_the_resource_that_is_named_and_from_no_other() {
+    let mut fleet = Fleet::of(3, "1");
+    fleet.ask(Asked::ApplyTopic(apply_topic(1, 1, &[])));
+    let take = |previous_owner| {
+        Asked::ApplyTopic(proto::ApplyTopic {
+            owner: owner("heir", "2"),
+            previous_owner,
+            ..apply_topic(1, 1, &[])
+        })
+    };
+    assert_eq!(
+        fleet.show(take(owner("other", "3"))),
+        ["OwnedByAnother: topic `t` belongs to the resource `shop/t`"]
+    );
+    assert_eq!(fleet.show(take(owner("t", "1"))), ["topic t 1 owner 2", "t done"]);
+    assert_eq!(fleet.show(take(owner("t", "1"))), ["t done"]);
+}
+
+#[test]
 fn a_topic_of_nobody_is_adopted_and_keeps_what_is_not_named() {
     let mut fleet = Fleet::with_topic("1");
     fleet.set(proto::ResourceType::Topic, "t", "flush.ms", Some("3"));
@@ -207,6 +226,7 @@ fn apply_user(authentication: &str) -> proto::ApplyUser {
             value: 5.0,
         }],
         owner: owner("checkout", "1"),
+        previous_owner: None,
     }
 }
 
