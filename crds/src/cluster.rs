@@ -436,6 +436,13 @@ pub struct ClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pools: Vec<PoolStatus>,
+    /// The brokers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub brokers: Vec<BrokerStatus>,
+    /// The settings that `spec.config` changed while brokers ran, so that one which is taken away goes back to its default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managed_config: Vec<String>,
     /// `Ready` always; `Reconciling`, `Stalled` and `Paused` while they hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -454,4 +461,22 @@ pub struct PoolStatus {
     pub replicas: i32,
     /// Brokers that are ready.
     pub ready_replicas: i32,
+}
+
+/// What is known of a broker.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerStatus {
+    /// Its id.
+    pub id: i32,
+    /// Its pod.
+    pub pod: String,
+    /// Where it stands, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// Version that it runs, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `Ready`, `Starting`, `Broken` or `Gone`.
+    pub state: String,
 }

@@ -10,8 +10,8 @@ mod topic;
 mod user;
 
 pub use cluster::{
-    AllowedNamespaces, Authentication, Authorization, AuthorizationType, CertificateAuthority, Cluster,
-    ClusterSpec, ClusterStatus, ClusterTls, Exposure, ExposureType, From, IssuerRef, Listener,
+    AllowedNamespaces, Authentication, Authorization, AuthorizationType, BrokerStatus, CertificateAuthority,
+    Cluster, ClusterSpec, ClusterStatus, ClusterTls, Exposure, ExposureType, From, IssuerRef, Listener,
     LocalObjectReference, MaintenanceWindow, OwnCertificateAuthority, Persistence, Pool, PoolStatus,
     Retention, Role, Volume, default_pools,
 };

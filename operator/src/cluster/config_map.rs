@@ -4,13 +4,14 @@ use flotilla_control::BrokerId;
 use flotilla_control::config::{Advertised, Internal, InternalTls, ListenerTls, Peer};
 use flotilla_crds::{Cluster, Pool, Retention, Role};
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::certificate::{CLIENTS_CA_FILE, INTERNAL_CA_FILE, internal_stem, listener_stem};
 use super::member::pools;
 use super::names::{Names, kept, owned};
 use super::pod::CERTIFICATES_DIRECTORY;
 use super::site::{ADMIN_PORT, CONTROL_PORT, REPLICATION_PORT};
-use super::{Address, Identity, Member, Place, Site, broker_config, config, volume};
+use super::{Address, Identity, Member, Place, Site, broker_config, config, dynamic, volume};
 use crate::Problem;
 
 /// The key of the identity in its ConfigMap.
@@ -37,7 +38,9 @@ pub fn config_map(
     let mut files = BTreeMap::new();
     for member in members.iter().filter(|member| member.pool == pool.name) {
         let place = place(cluster, pool, member, &peers, site);
-        let config = broker_config(cluster, identity, member, &place)?;
+        let mut config = broker_config(cluster, identity, member, &place)?;
+        // The others are told to the fleet: one that is taken away would hold on from the file until the next restart.
+        config.settings.retain(|name, _| !dynamic::is_dynamic(name));
         files.insert(format!("{}.yaml", names.pod(member)), config.to_yaml());
     }
     let size_bytes: usize = files.iter().map(|(name, file)| name.len() + file.len()).sum();
@@ -61,19 +64,24 @@ pub fn config_map(
 /// data is.
 #[must_use]
 pub fn identity_config_map(cluster: &Cluster, identity: &Identity) -> ConfigMap {
-    let name = Names::of(cluster).identity();
+    let text = serde_json::to_string_pretty(identity).expect("an identity is JSON");
+    ConfigMap {
+        metadata: with_data(cluster, Names::of(cluster).identity()),
+        data: Some(BTreeMap::from([(IDENTITY_KEY.to_owned(), text)])),
+        ..ConfigMap::default()
+    }
+}
+
+/// The metadata of an object that is of use as long as a volume of the Cluster is there: it outlives its Cluster where any does.
+#[must_use]
+pub fn with_data(cluster: &Cluster, name: String) -> ObjectMeta {
     let keeps_data = pools(cluster)
         .iter()
         .any(|(pool, _)| pool.persistence.clone().unwrap_or_default().when_deleted == Retention::Retain);
-    let text = serde_json::to_string_pretty(identity).expect("an identity is JSON");
-    ConfigMap {
-        metadata: if keeps_data {
-            kept(cluster, name)
-        } else {
-            owned(cluster, name)
-        },
-        data: Some(BTreeMap::from([(IDENTITY_KEY.to_owned(), text)])),
-        ..ConfigMap::default()
+    if keeps_data {
+        kept(cluster, name)
+    } else {
+        owned(cluster, name)
     }
 }
 
@@ -98,7 +106,7 @@ pub fn read_identity(map: &ConfigMap) -> Result<Identity, Problem> {
     serde_json::from_str(text).map_err(|error| refuse(format!("`{IDENTITY_KEY}` cannot be read: {error}")))
 }
 
-/// Those who can lead a broker to the quorum: the first voters, and brokers that may vote.
+/// Those who can lead a broker to the quorum: the first voters, also those that are gone, and brokers that may vote.
 fn peers(names: Names<'_>, identity: &Identity, members: &[Member]) -> Vec<Peer> {
     let eligible = members
         .iter()
@@ -106,14 +114,32 @@ fn peers(names: Names<'_>, identity: &Identity, members: &[Member]) -> Vec<Peer>
         .map(|member| member.id)
         .take(PEERS_MAX);
     let chosen: BTreeSet<BrokerId> = identity.voters.keys().copied().chain(eligible).collect();
-    members
-        .iter()
-        .filter(|member| chosen.contains(&member.id))
-        .map(|member| Peer {
-            broker_id: member.id,
-            address: format!("{}:{CONTROL_PORT}", names.pod_host(member)),
+    chosen
+        .into_iter()
+        .filter_map(|id| {
+            let known = members.iter().find(|member| member.id == id).cloned();
+            let member = known.or_else(|| former(identity, id))?;
+            Some(Peer {
+                broker_id: id,
+                address: format!("{}:{CONTROL_PORT}", names.pod_host(&member)),
+            })
         })
         .collect()
+}
+
+/// Where a broker was that is gone: in the block that its id is of.
+fn former(identity: &Identity, id: BrokerId) -> Option<Member> {
+    let (pool, first) = identity
+        .blocks
+        .iter()
+        .filter(|(_, first)| **first <= id)
+        .max_by_key(|(_, first)| **first)?;
+    Some(Member {
+        id,
+        pool: pool.clone(),
+        ordinal: id.0 - first.0,
+        roles: Vec::new(),
+    })
 }
 
 /// Where a broker is in its pod.
@@ -189,7 +215,8 @@ mod tests {
 
     #[test]
     fn configuration_file_in_a_pod_is_whole() {
-        let map = built(&testing::cluster()).unwrap();
+        let settings = json!({"config": {"min.insync.replicas": 2, "controlled.shutdown.enable": true}});
+        let map = built(&testing::with(settings)).unwrap();
         assert_eq!(
             serde_json::to_value(&map.metadata).unwrap(),
             testing::metadata("events-main")
@@ -247,7 +274,7 @@ mod tests {
                     })).collect::<Vec<_>>(),
                 },
                 "authorization": {"type": "acl", "superUsers": ["admin"]},
-                "settings": {"min.insync.replicas": "2"},
+                "settings": {"controlled.shutdown.enable": "true"},
             })
         );
     }

@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use flotilla_control::BrokerId;
 use flotilla_control::placement::Broker;
+use flotilla_control::{BrokerId, Uuid};
 use flotilla_crds::{Cluster, Role};
 
 use super::Member;
@@ -49,6 +49,19 @@ pub fn next_voter(
         (None, _) if staying.len() > wanted => staying.last().copied().map(Voter::Remove),
         _ => None,
     }
+}
+
+/// A voter whose directory is gone: its broker registered with another one, because its volume was emptied. It has lost its vote and
+/// its log, and is nobody's vote until it is taken out and, if it should, let in again (KIP-853).
+#[must_use]
+pub fn stale_voter(
+    voters: &BTreeMap<BrokerId, Uuid>,
+    registered: &BTreeMap<BrokerId, Uuid>,
+) -> Option<(BrokerId, Uuid)> {
+    voters
+        .iter()
+        .find(|(id, directory)| registered.get(id).is_some_and(|now| now != *directory))
+        .map(|(id, directory)| (*id, *directory))
 }
 
 /// How many should vote.
@@ -162,6 +175,22 @@ mod tests {
         assert_eq!(
             next(2, None, &five()[..2], &[0, 1]),
             Some(Voter::Remove(BrokerId(1)))
+        );
+    }
+
+    #[test]
+    fn voter_that_lost_its_directory_is_found() {
+        let of = |directories: [(i32, u8); 3]| -> BTreeMap<BrokerId, Uuid> {
+            directories
+                .into_iter()
+                .map(|(id, directory)| (BrokerId(id), Uuid([directory; 16])))
+                .collect()
+        };
+        let voters = of([(0, 1), (1, 2), (2, 3)]);
+        assert_eq!(stale_voter(&voters, &voters), None);
+        assert_eq!(
+            stale_voter(&voters, &of([(0, 1), (1, 9), (3, 7)])),
+            Some((BrokerId(1), Uuid([2; 16])))
         );
     }
 

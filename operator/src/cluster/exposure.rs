@@ -15,6 +15,10 @@ const HOST: &str = "{host}";
 /// Addresses of nodes that a bootstrap list names: enough to survive two that are down.
 const BOOTSTRAP_NODES: usize = 3;
 
+/// Nodes that certificates name whether a broker runs on them yet or not: a broker that moves has its certificate already. In larger
+/// clusters they name the nodes that run brokers alone.
+const NAMED_NODES_MAX: usize = 50;
+
 /// What is known of how brokers are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -47,6 +51,17 @@ pub struct Node {
 impl Reach {
     fn node_of(&self, pod: &str) -> Option<&Node> {
         self.nodes.get(self.pods.get(pod)?)
+    }
+
+    /// The addresses by which brokers are reached on nodes, or will be.
+    fn names_of_nodes(&self) -> BTreeSet<&str> {
+        if self.nodes.len() > NAMED_NODES_MAX {
+            return self.addresses();
+        }
+        self.nodes
+            .values()
+            .filter_map(|node| node.address.as_deref())
+            .collect()
     }
 
     /// The addresses of the nodes that run pods of the Cluster, sorted.
@@ -218,7 +233,7 @@ pub fn certificate_hosts(cluster: &Cluster, member: &Member, reach: &Reach) -> V
         hosts.extend(bootstrap_host(listener));
         hosts.extend(broker_host(listener, member.id));
         match exposure.type_ {
-            ExposureType::NodePort => hosts.extend(reach.addresses().into_iter().map(str::to_owned)),
+            ExposureType::NodePort => hosts.extend(reach.names_of_nodes().into_iter().map(str::to_owned)),
             ExposureType::LoadBalancer => {
                 let given = |name: &str| reach.services.get(name)?.load_balancer.clone();
                 hosts.extend(given(&service));
@@ -379,6 +394,7 @@ mod tests {
             [
                 "10.0.0.1",
                 "10.0.0.2",
+                "10.0.0.3",
                 "events-external",
                 "events-external.streaming",
                 "events-external.streaming.svc",

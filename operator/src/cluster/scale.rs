@@ -66,7 +66,7 @@ pub fn present(
 }
 
 /// How a fleet whose pools have so many pods now gets to the size that its Cluster asks for. Without a view of it, pods are only
-/// added.
+/// added. While brokers are `coming`, those that came are not filled yet: what moves moves once.
 ///
 /// # Errors
 /// As [`members`].
@@ -75,6 +75,7 @@ pub fn scale(
     identity: &Identity,
     sizes: &BTreeMap<String, i32>,
     view: Option<&View>,
+    coming: bool,
 ) -> Result<Scale, Problem> {
     let wanted = members(cluster, identity)?;
     let present = present(cluster, identity, sizes)?;
@@ -98,7 +99,7 @@ pub fn scale(
     }
     if let Some(view) = view {
         scale.drains(&stays, view);
-        scale.moves(&stays, view);
+        scale.moves(&stays, view, coming);
         scale
             .steps
             .extend(next_voter(cluster, &wanted, &view.fleet.brokers, &view.voters).map(Step::Voter));
@@ -158,9 +159,9 @@ impl Scale {
     }
 
     /// Whatever is on brokers that leave goes elsewhere, and newcomers get their share.
-    fn moves(&mut self, stays: &BTreeSet<BrokerId>, view: &View) {
+    fn moves(&mut self, stays: &BTreeSet<BrokerId>, view: &View, coming: bool) {
         let fleet = view.without(stays);
-        let moves = if view.has_newcomer(stays) {
+        let moves = if !coming && view.has_newcomer(stays) {
             placement::rebalance(&fleet, &view.placed)
         } else if fleet.brokers.iter().any(|broker| broker.draining) {
             placement::drain(&fleet, &view.placed)
@@ -284,7 +285,14 @@ mod tests {
     fn run(replicas: i32, size: Option<i32>, view: Option<&View>) -> Scale {
         let cluster = testing::with(json!({"replicas": replicas}));
         let identity = testing::identity(&testing::cluster());
-        scale(&cluster, &identity, &size.map(sizes).unwrap_or_default(), view).unwrap()
+        scale(
+            &cluster,
+            &identity,
+            &size.map(sizes).unwrap_or_default(),
+            view,
+            false,
+        )
+        .unwrap()
     }
 
     fn live(count: i32) -> Vec<Broker> {
@@ -436,7 +444,7 @@ mod tests {
         brokers.push(broker(1_000, true, false));
         let view = view(brokers, &[&[0, 1, 2], &[1_000, 0, 1]]);
         let sizes = BTreeMap::from([("main".to_owned(), 3), ("old".to_owned(), 1)]);
-        let scale = scale(&testing::cluster(), &identity_of_two, &sizes, Some(&view)).unwrap();
+        let scale = scale(&testing::cluster(), &identity_of_two, &sizes, Some(&view), false).unwrap();
         assert_eq!(scale.sizes, sizes);
         assert!(matches!(&scale.steps[..], [Step::Assign(moves)] if moves.len() == 1));
     }

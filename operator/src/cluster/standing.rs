@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+
+use flotilla_control::BrokerId;
 use flotilla_crds::Reason;
 
 use super::rollout::{Next, Pod, PodState, Rollout};
@@ -55,6 +58,48 @@ pub fn standing(work: Work<'_>) -> Standing {
         return Standing::Working(Reason::Recovering, serving);
     }
     Standing::Ready(serving)
+}
+
+/// What keeps a fleet from answering, told apart. `voters` are those that vote as far as that is known, `controller` whom the brokers
+/// that answer take for the leader of the quorum, and `answers` whether any broker does.
+#[must_use]
+pub fn silence(
+    voters: &BTreeSet<BrokerId>,
+    pods: &[Pod],
+    answers: bool,
+    controller: Option<BrokerId>,
+) -> Option<Problem> {
+    if answers && controller.is_some() {
+        return None;
+    }
+    let serves = |voter: &&BrokerId| {
+        pods.iter()
+            .any(|pod| pod.broker == **voter && pod.state == PodState::Ready)
+    };
+    let away: Vec<String> = voters
+        .iter()
+        .filter(|voter| !serves(voter))
+        .map(ToString::to_string)
+        .collect();
+    let left = voters.len() - away.len();
+    if !voters.is_empty() && left * 2 <= voters.len() {
+        return Some(Problem::because(
+            Reason::QuorumLost,
+            "coordinators",
+            format!(
+                "{left} of {} voters serve, and more than half are needed: brokers {} do not",
+                voters.len(),
+                away.join(", ")
+            ),
+        ));
+    }
+    Some(if answers {
+        let what = "brokers answer, but the quorum has no leader yet";
+        Problem::because(Reason::QuorumLost, "coordinators", what)
+    } else {
+        let what = "no broker answers the operator, though most voters are ready: look at network policies and at the brokers' logs";
+        Problem::because(Reason::Unreachable, "brokers", what)
+    })
 }
 
 fn rolling(rollout: &Rollout) -> Option<String> {
@@ -200,6 +245,33 @@ mod tests {
         assert_eq!(
             standing(wrong),
             Standing::Stuck(Reason::InvalidSpec, "spec.version: is wrong".into())
+        );
+    }
+
+    #[test]
+    fn silence_of_a_quorum_is_told_from_that_of_a_network() {
+        let pod = |id, state| Pod {
+            broker: BrokerId(id),
+            pool: "main".into(),
+            revision: crate::cluster::Revision::default(),
+            state,
+        };
+        let voters = BTreeSet::from([BrokerId(0), BrokerId(1), BrokerId(2)]);
+        let ready: Vec<Pod> = (0..3).map(|id| pod(id, PodState::Ready)).collect();
+        let reason = |pods: &[Pod], answers, controller| {
+            silence(&voters, pods, answers, controller).map(|problem| (problem.reason, problem.message))
+        };
+        assert_eq!(reason(&ready, true, Some(BrokerId(0))), None);
+        assert_eq!(reason(&ready, false, None).unwrap().0, Reason::Unreachable);
+        assert_eq!(reason(&ready, true, None).unwrap().0, Reason::QuorumLost);
+        let (lost, message) =
+            reason(&[pod(0, PodState::Ready), pod(1, PodState::Starting)], true, None).unwrap();
+        assert_eq!(
+            (lost, message.as_str()),
+            (
+                Reason::QuorumLost,
+                "1 of 3 voters serve, and more than half are needed: brokers 1, 2 do not"
+            )
         );
     }
 }

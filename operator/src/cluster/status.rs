@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_control::BrokerId;
-use flotilla_crds::{Cluster, ClusterStatus, PoolStatus};
+use flotilla_crds::{BrokerStatus, Cluster, ClusterStatus, PoolStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::exposure::{Reach, bootstrap_servers};
@@ -30,6 +30,10 @@ pub struct StatusInput<'a> {
     pub voters: &'a BTreeSet<BrokerId>,
     /// The version that all brokers run, once all run the same.
     pub version: Option<&'a str>,
+    /// The brokers.
+    pub brokers: &'a [BrokerStatus],
+    /// The settings that are changed while brokers run; `None` while nobody can tell.
+    pub managed_config: Option<&'a [String]>,
     /// How listeners are reached.
     pub reach: &'a Reach,
     /// How it stands.
@@ -59,7 +63,10 @@ pub fn status(cluster: &Cluster, now: &Time, input: StatusInput<'_>) -> ClusterS
         .collect();
     ClusterStatus {
         observed_generation: generation,
-        cluster_id: input.identity.map(|identity| identity.cluster_id.to_string()),
+        cluster_id: input
+            .identity
+            .map(|identity| identity.cluster_id.to_string())
+            .or(previous.cluster_id),
         version: input.version.map(str::to_owned).or(previous.version),
         replicas: scaled
             .as_ref()
@@ -77,6 +84,10 @@ pub fn status(cluster: &Cluster, now: &Time, input: StatusInput<'_>) -> ClusterS
         },
         listeners,
         pools: pool_statuses(input),
+        brokers: input.brokers.to_vec(),
+        managed_config: input
+            .managed_config
+            .map_or(previous.managed_config, <[String]>::to_vec),
         conditions: conditions(&previous.conditions, generation, now, input.standing),
     }
 }
@@ -130,6 +141,14 @@ mod tests {
             )]),
             voters: &voters.iter().copied().map(BrokerId).collect(),
             version: Some("0.1.0"),
+            brokers: &[BrokerStatus {
+                id: 0,
+                pod: "events-main-0".into(),
+                rack: Some("a".into()),
+                version: None,
+                state: "Ready".into(),
+            }],
+            managed_config: Some(&["min.insync.replicas".into()]),
             reach: &Reach::default(),
             standing,
         };
@@ -158,6 +177,8 @@ mod tests {
                 "coordinators": [0, 1, 2],
                 "listeners": {"internal": "events-internal.streaming.svc:9092"},
                 "pools": [{"name": "main", "firstBrokerId": 0, "replicas": 3, "readyReplicas": 2}],
+                "brokers": [{"id": 0, "pod": "events-main-0", "rack": "a", "state": "Ready"}],
+                "managedConfig": ["min.insync.replicas"],
                 "conditions": [condition("Ready", "False"), condition("Reconciling", "True")],
             })
         );

@@ -5,11 +5,13 @@ mod authority;
 mod cert_manager;
 mod renewal;
 mod secret;
+mod trust;
 
 pub use authority::{Source, Terms, Trust, source};
 pub use cert_manager::certificate_request;
 pub use renewal::{Held, Renewal, Unreadable, authority_renewal, renewal};
 pub use secret::{Bundle, certificates_secret, held};
+pub use trust::bundle;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
