@@ -114,7 +114,7 @@ fn since<'a>(previous: &'a [Condition], type_: ConditionType, status: &str) -> O
         .map(|condition| &condition.last_transition_time)
 }
 
-fn cut(message: &str) -> String {
+pub(crate) fn cut(message: &str) -> String {
     match message.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),

@@ -21,6 +21,20 @@ pub struct Existing {
 /// # Errors
 /// Settings that are refused, fewer partitions than now, more replicas than brokers.
 pub fn apply(topic: &Topic, existing: Option<&Existing>, brokers: usize) -> Result<ApplyTopic, Problem> {
+    let managed_config = existing.map_or(&[][..], |existing| &existing.managed_config);
+    let command = command(topic, managed_config)?;
+    if let Some(existing) = existing {
+        check_partitions(topic, existing.partitions)?;
+    }
+    check_replicas(topic, brokers)?;
+    Ok(command)
+}
+
+/// The command as the resource says it, whatever the fleet is like.
+///
+/// # Errors
+/// A name or settings that are refused.
+pub(super) fn command(topic: &Topic, managed_config: &[String]) -> Result<ApplyTopic, Problem> {
     let name = kafka_name(topic);
     check_name(name)?;
     let config: BTreeMap<String, String> = topic
@@ -30,29 +44,6 @@ pub fn apply(topic: &Topic, existing: Option<&Existing>, brokers: usize) -> Resu
         .map(|(name, value)| (name.clone(), value.to_string()))
         .collect();
     settings::check_topic(&config).map_err(|error| Problem::spec("spec.config", error.to_string()))?;
-    if let (Some(wanted), Some(existing)) = (topic.spec.partitions, existing)
-        && wanted < existing.partitions
-    {
-        return Err(Problem::spec(
-            "spec.partitions",
-            format!(
-                "topic `{name}` has {} partitions and cannot shrink to {wanted}: records would be lost, and keys would \
-                 change their partition. Ask for {} or more, or make a new topic",
-                existing.partitions, existing.partitions
-            ),
-        ));
-    }
-    if let Some(wanted) = topic.spec.replicas
-        && wanted as usize > brokers
-    {
-        return Err(Problem::because(
-            Reason::NotEnoughBrokers,
-            "spec.replicas",
-            format!(
-                "topic `{name}` asks for {wanted} replicas, but there are only {brokers} brokers. Ask for fewer, or add brokers"
-            ),
-        ));
-    }
     Ok(ApplyTopic {
         name: name.to_owned(),
         partitions: topic.spec.partitions.unwrap_or(0),
@@ -66,11 +57,39 @@ pub fn apply(topic: &Topic, existing: Option<&Existing>, brokers: usize) -> Resu
             .collect(),
         assignments: Vec::new(),
         owner: Some(owner(&topic.metadata, topic.spec.deletion_policy)),
-        previous_configs: existing
-            .map(|existing| existing.managed_config.clone())
-            .unwrap_or_default(),
+        previous_configs: managed_config.to_vec(),
         previous_owner: None,
     })
+}
+
+/// Partitions are never taken away.
+pub(super) fn check_partitions(topic: &Topic, there_are: i32) -> Result<(), Problem> {
+    match topic.spec.partitions {
+        Some(wanted) if wanted < there_are => Err(Problem::spec(
+            "spec.partitions",
+            format!(
+                "topic `{}` has {there_are} partitions and cannot shrink to {wanted}: records would be lost, and keys would \
+                 change their partition. Ask for {there_are} or more, or make a new topic",
+                kafka_name(topic)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A broker holds at most one replica of a partition.
+pub(super) fn check_replicas(topic: &Topic, brokers: usize) -> Result<(), Problem> {
+    match topic.spec.replicas {
+        Some(wanted) if wanted as usize > brokers => Err(Problem::because(
+            Reason::NotEnoughBrokers,
+            "spec.replicas",
+            format!(
+                "topic `{}` asks for {wanted} replicas, but there are only {brokers} brokers. Ask for fewer, or add brokers",
+                kafka_name(topic)
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Kafka's rules for names of topics.

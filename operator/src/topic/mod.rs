@@ -1,12 +1,25 @@
-//! From a Topic, and what is known of the fleet, to the command that makes the topic so.
+//! From a Topic, and what is known of the fleet, to the command that makes the topic so, to what users are told, and to what
+//! becomes of the topic when the Topic is deleted.
 
+mod allowed;
+mod departure;
 mod desired;
+mod news;
+mod observed;
 mod owners;
+mod plan;
 mod status;
+#[cfg(test)]
+mod testing;
 
+pub use allowed::allowed;
+pub use departure::{Departing, Departure, Home, Outcome, Reached, Said, depart, outcome};
 pub use desired::{Existing, apply};
-pub use owners::{Claim, settle};
-pub use status::{Observed, status};
+pub use news::{News, turn};
+pub use observed::Observed;
+pub use owners::{Claim, conflict, eldest, settle};
+pub use plan::{Known, Plan, plan};
+pub use status::{Settings, status, status_paused};
 
 use flotilla_crds::Topic;
 

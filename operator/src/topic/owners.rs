@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use flotilla_crds::{Reason, Topic};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::kafka_name;
 use crate::{Problem, namespace_of};
@@ -14,7 +15,7 @@ pub type Claim<'a> = (&'a Topic, Option<Problem>);
 pub fn settle<'a>(topics: &[&'a Topic]) -> Vec<Claim<'a>> {
     let mut owners: BTreeMap<(String, &str, &str), &Topic> = BTreeMap::new();
     let mut by_age: Vec<&'a Topic> = topics.to_vec();
-    by_age.sort_by_key(|topic| topic.metadata.creation_timestamp.clone());
+    by_age.sort_by_key(|topic| age(topic));
     for topic in by_age {
         owners.entry(claim(topic)).or_insert(topic);
     }
@@ -28,6 +29,20 @@ pub fn settle<'a>(topics: &[&'a Topic]) -> Vec<Claim<'a>> {
         .collect()
 }
 
+/// Which of several Topics owns the name that all of them want: the older one, and of two from the same second the one whose uid
+/// comes first.
+#[must_use]
+pub fn eldest<'a>(claimants: impl IntoIterator<Item = &'a Topic>) -> Option<&'a Topic> {
+    claimants.into_iter().min_by_key(|topic| age(topic))
+}
+
+fn age(topic: &Topic) -> (Option<Time>, Option<String>) {
+    (
+        topic.metadata.creation_timestamp.clone(),
+        topic.metadata.uid.clone(),
+    )
+}
+
 fn claim(topic: &Topic) -> (String, &str, &str) {
     let namespace = topic
         .spec
@@ -38,7 +53,9 @@ fn claim(topic: &Topic) -> (String, &str, &str) {
     (namespace.to_owned(), &topic.spec.cluster.name, kafka_name(topic))
 }
 
-fn conflict(topic: &Topic, owner: &Topic) -> Problem {
+/// What the Topic that lost its name to another is told.
+#[must_use]
+pub fn conflict(topic: &Topic, owner: &Topic) -> Problem {
     let name = owner.metadata.name.as_deref().unwrap_or_default();
     Problem::because(
         Reason::Conflict,
@@ -54,7 +71,6 @@ fn conflict(topic: &Topic, owner: &Topic) -> Problem {
 #[cfg(test)]
 mod tests {
     use flotilla_crds::{ClusterRef, TopicSpec};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
 
@@ -87,6 +103,19 @@ mod tests {
         assert_eq!(problem.reason, Reason::Conflict);
         assert!(problem.message.contains("`old-orders`"), "{problem}");
         assert_eq!(claims[1].1, None);
+    }
+
+    #[test]
+    fn of_two_from_the_same_second_the_first_uid_owns_the_name() {
+        let of = |uid: &str| {
+            let mut topic = topic(uid, Some("orders"), Some("2026-01-01T00:00:00Z"));
+            topic.metadata.uid = Some(uid.to_owned());
+            topic
+        };
+        let (a, b) = (of("a"), of("b"));
+        assert_eq!(eldest([&b, &a]), Some(&a));
+        assert_eq!(eldest([]), None);
+        assert!(settle(&[&b, &a])[0].1.is_some());
     }
 
     #[test]
