@@ -1,15 +1,31 @@
 //! What a fleet should look like: pure functions from the resources, and what is known of the fleet, to the brokers'
 //! configurations, the objects in Kubernetes and the commands for the fleet. `flotilla up` calls them on one machine; the
-//! controllers on Kubernetes will call the same ones.
+//! controllers on Kubernetes, behind the feature `kubernetes`, call the same ones.
 
+#[cfg(feature = "kubernetes")]
+pub mod apply;
+#[cfg(feature = "kubernetes")]
+pub mod cache;
 pub mod certificate;
 pub mod cluster;
 mod condition;
+#[cfg(feature = "kubernetes")]
+pub mod controllers;
+mod key;
+#[cfg(feature = "kubernetes")]
+pub mod lease;
+#[cfg(feature = "kubernetes")]
+pub mod metrics;
+#[cfg(feature = "kubernetes")]
+pub mod options;
+#[cfg(feature = "kubernetes")]
+pub mod probes;
 mod problem;
 pub mod topic;
 pub mod user;
 
 pub use condition::{Standing, conditions, paused};
+pub use key::Key;
 pub use problem::Problem;
 
 use flotilla_control::proto::metadata::Owner;
