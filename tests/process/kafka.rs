@@ -1,6 +1,7 @@
 //! librdkafka, as an application uses it.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -33,14 +34,12 @@ pub struct Record {
 
 /// Writes `records` as (key, value) with acks=all and gives back where each was stored.
 pub fn produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, String)], codec: &str) -> Vec<Record> {
-    let acknowledged = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let producer: ThreadedProducer<Acknowledged> = config(bootstrap)
+    let deliveries = Deliveries::default();
+    let producer: ThreadedProducer<Deliveries> = config(bootstrap)
         .set("enable.idempotence", "true")
         .set("compression.type", codec)
         .set("linger.ms", "5")
-        .create_with_context(Acknowledged {
-            records: acknowledged.clone(),
-        })
+        .create_with_context(deliveries.clone())
         .expect("create a producer");
     for (key, value) in records {
         send(&producer, topic, *key, value);
@@ -48,29 +47,27 @@ pub fn produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, String)],
     producer
         .flush(Duration::from_secs(60))
         .expect("every record is acknowledged");
-    std::mem::take(&mut *acknowledged.lock().expect("not poisoned"))
+    std::mem::take(&mut *deliveries.acknowledged.lock().expect("not poisoned"))
 }
 
 /// Tries to write for some seconds; gives back what was acknowledged.
 pub fn try_produce(bootstrap: &str, topic: &str, records: &[(Option<&str>, String)]) -> Vec<Record> {
-    let acknowledged = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let producer: ThreadedProducer<Acknowledged> = config(bootstrap)
+    let deliveries = Deliveries::default();
+    let producer: ThreadedProducer<Deliveries> = config(bootstrap)
         .set("message.timeout.ms", "4000")
         .set("acks", "all")
-        .create_with_context(Acknowledged {
-            records: acknowledged.clone(),
-        })
+        .create_with_context(deliveries.clone())
         .expect("create a producer");
     for (key, value) in records {
         send(&producer, topic, *key, value);
     }
     // Records that are refused count as flushed, too.
     let _ = producer.flush(Duration::from_secs(15));
-    std::mem::take(&mut *acknowledged.lock().expect("not poisoned"))
+    std::mem::take(&mut *deliveries.acknowledged.lock().expect("not poisoned"))
 }
 
 /// Queues one record, waiting for room in the client's queue.
-pub fn send(producer: &ThreadedProducer<Acknowledged>, topic: &str, key: Option<&str>, value: &str) {
+pub fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, key: Option<&str>, value: &str) {
     let mut record = BaseRecord::<str, str>::to(topic).payload(value);
     if let Some(key) = key {
         record = record.key(key);
@@ -90,24 +87,29 @@ pub fn send(producer: &ThreadedProducer<Acknowledged>, topic: &str, key: Option<
     }
 }
 
-/// Keeps what the broker acknowledged.
-pub struct Acknowledged {
-    pub records: std::sync::Arc<std::sync::Mutex<Vec<Record>>>,
+/// Keeps what became of each record.
+#[derive(Clone, Default)]
+pub struct Deliveries {
+    pub acknowledged: Arc<Mutex<Vec<Record>>>,
+    pub failed: Arc<Mutex<Vec<String>>>,
 }
 
-impl rdkafka::ClientContext for Acknowledged {}
+impl rdkafka::ClientContext for Deliveries {}
 
-impl rdkafka::producer::ProducerContext for Acknowledged {
+impl rdkafka::producer::ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, (): ()) {
         match result {
             Ok(message) => self
-                .records
+                .acknowledged
                 .lock()
                 .expect("not poisoned")
                 .push(record_of(message)),
-            Err((error, _)) => eprintln!("a record was not acknowledged: {error}"),
+            Err((error, _)) => {
+                eprintln!("a record was not acknowledged: {error}");
+                self.failed.lock().expect("not poisoned").push(error.to_string());
+            }
         }
     }
 }

@@ -3,13 +3,16 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod contract;
 mod failover;
 mod fleet;
 mod kafka;
 mod manifests;
 mod raw;
 mod records;
+mod roll;
 mod security;
 mod startup;
 mod up;
 mod wire;
+mod writer;

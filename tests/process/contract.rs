@@ -1,0 +1,96 @@
+//! The gRPC contract, as the operator calls it.
+
+use flotilla_control::config::{BrokerConfig, InternalTls};
+use flotilla_control::proto::fleet::fleet_client::FleetClient;
+use flotilla_control::proto::fleet::{
+    ApplyResponse, PlanRestartRequest, PlanRestartResponse, PrepareRestartRequest,
+};
+use flotilla_control::tls::Credentials;
+use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::fleet::Fleet;
+
+/// Calls a fleet, from any of its brokers that answers.
+pub struct Operator {
+    runtime: Runtime,
+    credentials: Credentials,
+    brokers: Vec<BrokerConfig>,
+}
+
+impl Operator {
+    /// Of a fleet that was started.
+    pub fn of(fleet: &Fleet) -> Self {
+        let data = fleet.data();
+        let files = InternalTls {
+            ca: data.join("ca/cluster.crt"),
+            certificate: data.join("operator/tls.crt"),
+            key: data.join("operator/tls.key"),
+        };
+        let mut brokers: Vec<_> = std::fs::read_dir(data.join("brokers"))
+            .expect("brokers")
+            .map(|entry| entry.expect("an entry").path().join("broker.yaml"))
+            .map(|file| BrokerConfig::load(&file).expect("a configuration"))
+            .collect();
+        brokers.sort_by_key(|config| config.broker_id);
+        Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime"),
+            credentials: Credentials::read(&files).expect("credentials"),
+            brokers,
+        }
+    }
+
+    /// Has the first broker that answers do something. A broker that is down is passed over.
+    pub fn call<T>(
+        &self,
+        call: impl AsyncFn(FleetClient<Channel>) -> Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, String> {
+        let mut last = "no brokers".to_owned();
+        for broker in &self.brokers {
+            let tls = self
+                .credentials
+                .channel_config(broker.cluster_id, broker.broker_id);
+            let endpoint = Endpoint::from_shared(format!("https://{}", broker.control.advertised))
+                .expect("an address")
+                .tls_config(tls)
+                .expect("credentials that fit");
+            let answer = self.runtime.block_on(async {
+                let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+                let answer = call(FleetClient::new(channel)).await;
+                answer.map_err(|status| status.to_string())
+            });
+            match answer {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Which of these may be down together now.
+    pub fn plan_restart(&self, brokers: &[i32]) -> Result<PlanRestartResponse, String> {
+        let request = PlanRestartRequest {
+            broker_ids: brokers.to_vec(),
+        };
+        self.call(async |mut client| client.plan_restart(request.clone()).await)
+    }
+
+    /// Takes a grant for a minute, or gives it back.
+    pub fn prepare_restart(&self, brokers: &[i32], release: bool) -> Result<ApplyResponse, String> {
+        let request = PrepareRestartRequest {
+            broker_ids: brokers.to_vec(),
+            grant_ms: if release { 0 } else { 60_000 },
+            release,
+            dry_run: false,
+        };
+        let answer = self.call(async |mut client| client.prepare_restart(request.clone()).await)?;
+        if answer.refusal == 0 {
+            Ok(answer)
+        } else {
+            Err(answer.message)
+        }
+    }
+}
