@@ -1,7 +1,7 @@
 //! The Fleet service: what the operator and the command line ask. Every write is idempotent and has a dry run; any broker
 //! answers, and reaches the controller for its caller.
 
-mod credential;
+pub(super) mod credential;
 mod deletion;
 mod voters;
 
@@ -62,6 +62,7 @@ fn applied(decided: Decided) -> ApplyResponse {
         message: decided.message,
         changed: decided.changed,
         items: decided.items,
+        credential: Vec::new(),
     }
 }
 
@@ -142,8 +143,15 @@ impl FleetService for Fleet {
             quotas: asked.quotas,
             owner: asked.owner,
             previous_owner: asked.previous_owner,
+            leave_acls: asked.leave_acls,
+            leave_quotas: asked.leave_quotas,
         };
-        self.answer(Kind::ApplyUser(user), asked.dry_run).await
+        let sent = user.credential.as_ref().map(credential::digest);
+        let mut answer = self.ask(Kind::ApplyUser(user), asked.dry_run).await?;
+        if answer.refusal() == Refusal::None {
+            answer.credential = sent.unwrap_or_default();
+        }
+        Ok(Response::new(answer))
     }
 
     async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Answer {

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_control::proto::coordination::LeaderHint;
-use flotilla_control::proto::fleet::{TopicState, WatchResponse};
-use flotilla_control::proto::metadata::{FeatureLevel, KeyValue, ResourceType, Topic as TopicRecord, User};
+use flotilla_control::proto::fleet::{CredentialState, TopicState, UserState, WatchResponse};
+use flotilla_control::proto::metadata::{
+    Acl, FeatureLevel, KeyQuota, KeyValue, ResourceType, ScramMechanism, Topic as TopicRecord, User,
+};
 
+use super::fleet::credential;
 use super::latest::Indexed;
-use crate::metadata::{Image, Topic, changed_brokers, changed_configs, changed_topics};
+use crate::metadata::{
+    Image, QuotaKey, Topic, changed_brokers, changed_configs, changed_principals, changed_topics,
+};
 
 /// Everything.
 pub fn whole(now: &Indexed, leader: LeaderHint) -> WatchResponse {
@@ -17,7 +22,7 @@ pub fn whole(now: &Indexed, leader: LeaderHint) -> WatchResponse {
         index: now.index,
         brokers: image.brokers().map(|broker| broker.to_record()).collect(),
         topics: image.topics().map(|topic| topic_state(image, topic)).collect(),
-        users: image.users().cloned().collect(),
+        users: users(image, &user_names(image)).into_values().collect(),
         features: features(image),
         leader: Some(leader),
         ..WatchResponse::default()
@@ -59,23 +64,13 @@ pub fn changes(old: &Image, now: &Indexed, leader: LeaderHint) -> Option<WatchRe
             None => {}
         }
     }
-    let users = |image: &Image| -> BTreeMap<String, User> {
-        image
-            .users()
-            .map(|user| (user.name.clone(), user.clone()))
-            .collect()
-    };
-    let (before, after) = (users(old), users(new));
-    response.removed_users = before
-        .keys()
-        .filter(|name| !after.contains_key(*name))
-        .cloned()
-        .collect();
-    response.users = after
+    let names = changed_principals(old, new);
+    let after = users(new, &names);
+    response.removed_users = names
         .into_iter()
-        .filter(|(name, user)| before.get(name) != Some(user))
-        .map(|(_, u)| u)
+        .filter(|name| is_user(old, name) && !after.contains_key(name))
         .collect();
+    response.users = after.into_values().collect();
     if features(old) != features(new) {
         response.features = features(new);
     }
@@ -96,6 +91,69 @@ fn features(image: &Image) -> Vec<FeatureLevel> {
             level,
         })
         .collect()
+}
+
+const MECHANISMS: [ScramMechanism; 2] = [ScramMechanism::ScramSha256, ScramMechanism::ScramSha512];
+
+fn user_names(image: &Image) -> BTreeSet<String> {
+    let declared = image.users().map(|user| user.name.clone());
+    let with_password = image.scram_credentials().map(|held| held.user.clone());
+    declared.chain(with_password).collect()
+}
+
+/// A resource declares it, or it has a password. Names that only rules and quotas speak of may be of nobody.
+fn is_user(image: &Image, name: &str) -> bool {
+    let has_password = || {
+        MECHANISMS
+            .iter()
+            .any(|mechanism| image.scram(name, *mechanism).is_some())
+    };
+    image.user(name).is_some() || has_password()
+}
+
+/// Those of these names that are users. All rules are looked at once, not once for each name.
+fn users(image: &Image, names: &BTreeSet<String>) -> BTreeMap<String, UserState> {
+    let mut found: BTreeMap<String, UserState> = names
+        .iter()
+        .filter(|name| is_user(image, name))
+        .map(|name| (name.clone(), user_state(image, name)))
+        .collect();
+    if found.is_empty() {
+        return found;
+    }
+    for acl in image.acls() {
+        let user = acl.principal.strip_prefix("User:");
+        if let Some(state) = user.and_then(|name| found.get_mut(name)) {
+            state.acls.push(Acl::clone(acl));
+        }
+    }
+    found
+}
+
+fn user_state(image: &Image, name: &str) -> UserState {
+    let credentials = MECHANISMS.iter().filter_map(|mechanism| {
+        let held = image.scram(name, *mechanism)?;
+        Some(CredentialState {
+            mechanism: (*mechanism).into(),
+            digest: credential::digest(held),
+        })
+    });
+    let entity = QuotaKey::from([("user".to_owned(), Some(name.to_owned()))]);
+    let quotas = image.quota(&entity).into_iter().flatten();
+    UserState {
+        user: Some(image.user(name).cloned().unwrap_or_else(|| User {
+            name: name.to_owned(),
+            ..User::default()
+        })),
+        credentials: credentials.collect(),
+        acls: Vec::new(),
+        quotas: quotas
+            .map(|(key, value)| KeyQuota {
+                key: key.clone(),
+                value: *value,
+            })
+            .collect(),
+    }
 }
 
 fn topic_state(image: &Image, topic: &Topic) -> TopicState {

@@ -8,7 +8,7 @@ use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use super::{Broker, Image, Partition, ResourceType, Topic};
+use super::{Acl, Broker, Image, Partition, QuotaKey, ResourceType, Topic};
 
 /// One partition that appeared (`old` is none), changed, or went (`new` is none).
 #[derive(Clone, Debug, PartialEq)]
@@ -156,4 +156,20 @@ pub fn changed_users(old: &Image, new: &Image) -> BTreeSet<String> {
     let declared = changes(&old.users, &new.users).map(|(name, ..)| name.clone());
     let credentials = changes(&old.scram, &new.scram).map(|(name, ..)| name.clone());
     declared.chain(credentials).collect()
+}
+
+/// The names of the users of whom anything differs: what resources declare, credentials, rules or quotas.
+#[must_use]
+pub fn changed_principals(old: &Image, new: &Image) -> BTreeSet<String> {
+    let of_rule = |acl: &Arc<Acl>| acl.principal.strip_prefix("User:").map(str::to_owned);
+    let of_entity = |entity: &QuotaKey| entity.get("user").cloned().flatten();
+    let mut names: BTreeSet<String> = changes(&old.users, &new.users)
+        .map(|(name, ..)| name.clone())
+        .chain(changes(&old.scram, &new.scram).map(|(name, ..)| name.clone()))
+        .chain(changes(&old.quotas, &new.quotas).filter_map(|(entity, ..)| of_entity(entity)))
+        .collect();
+    for (_, old, new) in changes(&old.acls, &new.acls) {
+        names.extend([old, new].into_iter().flatten().filter_map(of_rule));
+    }
+    names
 }

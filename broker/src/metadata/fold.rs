@@ -499,6 +499,8 @@ mod tests {
                 name: "checkout".to_owned(),
                 owner: None,
                 authentication: "mtls".to_owned(),
+                manages_acls: true,
+                manages_quotas: true,
             }),
             acl(1, 3, "orders"),
             acl(2, 4, "ord"),

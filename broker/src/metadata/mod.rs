@@ -21,7 +21,7 @@ pub use decide::{
 };
 pub use delta::{
     BrokerChange, ConfigChange, PartitionChange, TopicChange, changed_brokers, changed_configs,
-    changed_partitions, changed_topics, changed_users,
+    changed_partitions, changed_principals, changed_topics, changed_users,
 };
 pub use fold::UnknownRecord;
 pub use image::{Image, QuotaKey};

@@ -262,7 +262,7 @@ mod tests {
             Fact::User(User {
                 name: name.into(),
                 authentication: authentication.into(),
-                owner: None,
+                ..User::default()
             })
         };
         let before = image([

@@ -54,6 +54,8 @@ pub fn apply(
         authentication: authentication.to_owned(),
         password: password.to_owned(),
         acls: acls(name, rules),
+        leave_acls: user.spec.authorization.is_none(),
+        leave_quotas: user.spec.quotas.is_none(),
         quotas: user.spec.quotas.as_ref().map(quotas).unwrap_or_default(),
         owner: Some(owner(&user.metadata, DeletionPolicy::Delete)),
         dry_run: false,

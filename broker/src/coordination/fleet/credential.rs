@@ -2,6 +2,7 @@
 
 use flotilla_control::proto::fleet::ApplyUserRequest;
 use flotilla_control::proto::metadata::{ScramCredential, ScramMechanism};
+use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tonic::Status;
 
@@ -10,6 +11,25 @@ use crate::auth::scram::{Credential, ITERATIONS_MIN, Mechanism};
 
 /// Bytes of a fresh salt.
 pub(super) const SALT_BYTES: usize = 32;
+
+/// Bytes of [`digest`].
+const DIGEST_BYTES: usize = 16;
+
+/// Tells one credential from another. The salt is in it, so that it says nothing of the password.
+pub(in crate::coordination) fn digest(credential: &ScramCredential) -> Vec<u8> {
+    let mut context = Context::new(&SHA256);
+    for part in [
+        credential.mechanism.to_be_bytes().as_slice(),
+        credential.iterations.to_be_bytes().as_slice(),
+        &credential.salt,
+        &credential.stored_key,
+        &credential.server_key,
+    ] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref()[..DIGEST_BYTES].to_vec()
+}
 
 impl Fleet {
     /// The credential for a password: the stored one where it is of this very password, so that nothing is written then.

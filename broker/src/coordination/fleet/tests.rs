@@ -73,7 +73,7 @@ async fn a_user_whose_password_is_unchanged_is_not_written_again() {
     };
     let without = said(fleet.apply_user(user("", false))).await;
     assert_eq!(without.refusal(), Refusal::UnacceptableCredential);
-    let mut changed = Vec::new();
+    let (mut changed, mut credentials) = (Vec::new(), Vec::new());
     for (password, dry_run) in [
         ("one", true),
         ("one", false),
@@ -86,8 +86,12 @@ async fn a_user_whose_password_is_unchanged_is_not_written_again() {
         let answer = said(fleet.apply_user(user(password, dry_run))).await;
         assert_eq!((answer.refusal(), answer.message.as_str()), (Refusal::None, ""));
         changed.push(answer.changed);
+        credentials.push(answer.credential);
     }
     assert_eq!(changed, [true, true, false, false, true, true, false]);
+    assert_eq!(credentials[1], credentials[2]);
+    assert_eq!(credentials[5], credentials[6]);
+    assert_ne!(credentials[2], credentials[5]);
     let image = brokers.running[&0].metadata().image();
     let stored = image.scram("checkout", ScramMechanism::ScramSha512).unwrap();
     assert_eq!((stored.salt.len(), stored.iterations), (SALT_BYTES, 4096));

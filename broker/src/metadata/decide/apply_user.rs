@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_control::proto::metadata as proto;
-use flotilla_control::proto::metadata::{ApplyUser, DeleteUser, Owner, Refusal, Response};
+use flotilla_control::proto::metadata::{ApplyUser, DeleteUser, KeyQuota, Owner, Refusal, Response};
 
 use super::{Draft, Refused, acls, owned_by_another, owns, quotas, refuse, scram};
 use crate::metadata::{Acl, Fact, QuotaKey, ScramMechanism, User};
@@ -26,13 +26,32 @@ pub(super) fn apply(draft: &mut Draft<'_, '_>, request: &ApplyUser) -> Result<Re
         name: request.name.clone(),
         owner: request.owner.clone(),
         authentication: request.authentication.clone(),
+        manages_acls: !request.leave_acls,
+        manages_quotas: !request.leave_quotas,
     };
+    // What the resource said before and says no more goes; what it never spoke of stays.
+    let settles_acls = user.manages_acls || known.as_ref().is_some_and(|known| known.manages_acls);
+    let settles_quotas = user.manages_quotas || known.as_ref().is_some_and(|known| known.manages_quotas);
     if known.as_ref() != Some(&user) {
-        draft.write(Fact::User(user));
+        draft.write(Fact::User(user.clone()));
     }
     settle_credential(draft, request)?;
-    settle_acls(draft, &request.name, &request.acls)?;
-    settle_quotas(draft, request)?;
+    if settles_acls {
+        let wanted = if user.manages_acls {
+            request.acls.as_slice()
+        } else {
+            &[]
+        };
+        settle_acls(draft, &request.name, wanted)?;
+    }
+    if settles_quotas {
+        let wanted = if user.manages_quotas {
+            request.quotas.as_slice()
+        } else {
+            &[]
+        };
+        settle_quotas(draft, &request.name, wanted)?;
+    }
     Ok(Response::default())
 }
 
@@ -120,10 +139,9 @@ fn settle_acls(draft: &mut Draft<'_, '_>, user: &str, wanted: &[Acl]) -> Result<
 }
 
 /// The quotas of the user, whatever its client id, become exactly these.
-fn settle_quotas(draft: &mut Draft<'_, '_>, request: &ApplyUser) -> Result<(), Refused> {
-    let entity = QuotaKey::from([("user".to_owned(), Some(request.name.clone()))]);
-    let wanted: BTreeMap<&str, f64> = request
-        .quotas
+fn settle_quotas(draft: &mut Draft<'_, '_>, user: &str, wanted: &[KeyQuota]) -> Result<(), Refused> {
+    let entity = QuotaKey::from([("user".to_owned(), Some(user.to_owned()))]);
+    let wanted: BTreeMap<&str, f64> = wanted
         .iter()
         .map(|quota| (quota.key.as_str(), quota.value))
         .collect();
@@ -154,13 +172,7 @@ pub(super) fn delete(draft: &mut Draft<'_, '_>, request: &DeleteUser) -> Result<
         remove_credential(draft, &user.name, mechanism);
     }
     settle_acls(draft, &user.name, &[])?;
-    settle_quotas(
-        draft,
-        &ApplyUser {
-            name: user.name.clone(),
-            ..ApplyUser::default()
-        },
-    )?;
+    settle_quotas(draft, &user.name, &[])?;
     draft.write(Fact::RemoveUser(proto::RemoveUser { name: user.name }));
     Ok(Response::default())
 }

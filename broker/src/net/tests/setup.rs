@@ -205,7 +205,7 @@ fn image() -> Image {
         let user = proto::User {
             name: name.into(),
             authentication: authentication.into(),
-            owner: None,
+            ..proto::User::default()
         };
         facts.push(Fact::User(user));
     }

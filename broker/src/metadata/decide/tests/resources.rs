@@ -227,6 +227,8 @@ fn apply_user(authentication: &str) -> proto::ApplyUser {
         }],
         owner: owner("checkout", "1"),
         previous_owner: None,
+        leave_acls: false,
+        leave_quotas: false,
     }
 }
 
@@ -267,6 +269,44 @@ fn an_applied_user_has_exactly_what_it_says_and_the_same_again_writes_nothing() 
     assert_eq!(
         fleet.show(Asked::ApplyUser(mtls)),
         ["user checkout mtls", "remove credential checkout ScramSha256"]
+    );
+}
+
+#[test]
+fn a_user_keeps_what_its_resource_never_spoke_of_and_loses_what_it_says_no_more() {
+    let mut fleet = Fleet::empty("1");
+    let by_client = crate::metadata::Acl {
+        principal: "User:checkout".to_owned(),
+        ..apply_user("mtls").acls.remove(0)
+    };
+    fleet.ask(Asked::CreateAcls(proto::CreateAcls {
+        acls: vec![by_client],
+    }));
+    let silent = || proto::ApplyUser {
+        acls: vec![],
+        quotas: vec![],
+        leave_acls: true,
+        leave_quotas: true,
+        ..apply_user("mtls")
+    };
+    let adopted = Asked::ApplyUser(silent());
+    assert_eq!(fleet.show(adopted.clone()), ["user checkout mtls"]);
+    assert_eq!(fleet.show(adopted), [""; 0]);
+    let speaks = proto::ApplyUser {
+        acls: vec![],
+        ..apply_user("mtls")
+    };
+    assert_eq!(
+        fleet.show(Asked::ApplyUser(speaks)),
+        [
+            "user checkout mtls",
+            "remove acl 1",
+            "quota producer_byte_rate=Some(5.0)"
+        ]
+    );
+    assert_eq!(
+        fleet.show(Asked::ApplyUser(silent())),
+        ["user checkout mtls", "quota producer_byte_rate=None"]
     );
 }
 
