@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::SettingValue;
+use crate::{Listener, Pool, SettingValue};
 
 /// A fleet of brokers.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -26,18 +25,29 @@ use crate::SettingValue;
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("the name of a Cluster has at most 40 of a-z, 0-9 and -, and begins with a letter: Services are named after it"),
+    validation = Rule::new("!has(self.spec.pools) || self.spec.pools.all(p, self.metadata.name.size() + p.name.size() <= 51)")
+        .message("the names of the Cluster and of a pool have at most 51 characters together: the StatefulSet is named after both"),
     printcolumn(name = "Brokers", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("!has(self.replicas) || !has(self.pools) || self.pools.filter(p, !has(p.replicas)).size() == 1")
         .message("spec.replicas is the size of the one pool that sets none of its own"),
     validation = Rule::new("!has(self.pools) || self.pools.exists(p, !has(p.roles) || 'coordinator' in p.roles)")
-        .message("at least one pool needs the role coordinator"),
+        .message("nobody forms the quorum: at least one pool needs the role coordinator"),
+    validation = Rule::new("!has(self.pools) || self.pools.exists(p, !has(p.roles) || 'broker' in p.roles)")
+        .message("nobody holds records: at least one pool needs the role broker"),
+    validation = Rule::new("!has(self.coordinators) || has(self.pools) || self.coordinators <= (has(self.replicas) ? self.replicas : 3)")
+        .message("more brokers should vote (spec.coordinators) than there are (spec.replicas)"),
+    validation = Rule::new("!has(self.coordinators) || !has(self.pools) || self.coordinators <= self.pools.filter(p, !has(p.roles) || 'coordinator' in p.roles).map(p, has(p.replicas) ? p.replicas : (has(self.replicas) ? self.replicas : 3)).sum()")
+        .message("more brokers should vote (spec.coordinators) than have the role coordinator"),
+    validation = Rule::new("!has(self.pools) || self.pools.all(a, !has(a.firstBrokerId) || self.pools.all(b, !has(b.firstBrokerId) || a.name == b.name || a.firstBrokerId > b.firstBrokerId || a.firstBrokerId + (has(a.replicas) ? a.replicas : (has(self.replicas) ? self.replicas : 3)) <= b.firstBrokerId))")
+        .message("brokers of two pools would have the same ids: see firstBrokerId"),
     validation = Rule::new("!has(self.listeners) || self.listeners.all(a, self.listeners.exists_one(b, a.port == b.port))")
         .message("two listeners cannot share a port")
 )]
@@ -46,15 +56,23 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000))]
     pub replicas: Option<i32>,
-    /// Version of the brokers. Default: kept as it is when the operator is upgraded.
+    /// Version of the brokers, such as `0.1.0`. Default: the operator's own at first, and then kept when the operator is upgraded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 100),
+        regex(pattern = r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-+][-+._a-zA-Z0-9]*)?$")
+    )]
     pub version: Option<String>,
     /// Image of the brokers. Default: the one that belongs to `version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 1_000),
+        regex(pattern = r"^[a-zA-Z0-9]([-_.:/@a-zA-Z0-9]*[a-zA-Z0-9])?$")
+    )]
     pub image: Option<String>,
     /// Secrets for pulling the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// How many brokers vote in the quorum. Default: 3, or 1 with fewer than three eligible brokers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,8 +82,12 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pools: Vec<Pool>,
-    /// The node label that says in which rack a broker stands.
+    /// The label of nodes that says in which rack a broker stands, such as `topology.kubernetes.io/zone`. Default: no racks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?$")
+    )]
     pub rack_topology_key: Option<String>,
     /// Where clients connect. Default: one plaintext listener `internal` on 9092.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +101,7 @@ pub struct ClusterSpec {
     pub tls: Option<ClusterTls>,
     /// Kafka's own broker settings by their own names; numbers and booleans need no quotes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 500))]
     pub config: BTreeMap<String, SettingValue>,
     /// Whose Topics and Users the Cluster takes. Default: those of its own namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,7 +111,7 @@ pub struct ClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// Leave everything as it is until this is taken away.
+    /// Leave everything as it is until this is taken away. Default: `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 }
@@ -98,202 +121,27 @@ pub struct ClusterSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LocalObjectReference {
     /// Its name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
-}
-
-/// A group of like brokers.
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(
-    validation = Rule::new("has(self.firstBrokerId) == has(oldSelf.firstBrokerId) && (!has(self.firstBrokerId) || self.firstBrokerId == oldSelf.firstBrokerId)")
-        .message("firstBrokerId cannot change: make a new pool")
-)]
-pub struct Pool {
-    /// Its name.
-    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// How many brokers. Default: `spec.replicas`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1_000))]
-    pub replicas: Option<i32>,
-    /// What the brokers do. Default: both.
-    #[serde(default = "both_roles")]
-    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
-    pub roles: Vec<Role>,
-    /// Id of the pool's first broker; the others follow. Cannot change. Default: a block of 1,000 that the operator allots.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 2_000_000_000))]
-    pub first_broker_id: Option<i32>,
-    /// The volumes of each broker. Default: one, `data`, of 10Gi.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub volumes: Vec<Volume>,
-    /// What becomes of volumes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub persistence: Option<Persistence>,
-    /// CPU and memory of each broker.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-    /// An overlay on the pod: affinity, tolerations, annotations, sidecars.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "open_object")]
-    pub template: Option<serde_json::Value>,
-}
-
-/// A typed pod template makes the definition larger than client-side apply can carry.
-fn open_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true})
-}
-
-fn both_roles() -> Vec<Role> {
-    vec![Role::Broker, Role::Coordinator]
-}
-
-/// The pools of a Cluster that names none.
-#[must_use]
-pub fn default_pools() -> Vec<Pool> {
-    vec![Pool {
-        name: "main".to_owned(),
-        replicas: None,
-        roles: both_roles(),
-        first_broker_id: None,
-        volumes: Vec::new(),
-        persistence: None,
-        resources: None,
-        template: None,
-    }]
-}
-
-/// What a broker does.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Role {
-    /// Holds partitions and serves clients.
-    Broker,
-    /// May vote in the quorum.
-    Coordinator,
-}
-
-/// A volume of each broker.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Volume {
-    /// Its name.
-    #[schemars(length(min = 1, max = 30), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Its size, such as `100Gi`. Can grow.
-    pub size: String,
-    /// Its storage class. Default: the cluster's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage_class_name: Option<String>,
-}
-
-/// What becomes of volumes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Persistence {
-    /// When the Cluster is deleted.
-    #[serde(default)]
-    pub when_deleted: Retention,
-    /// When a broker is scaled away.
-    #[serde(default)]
-    pub when_scaled: Retention,
-}
-
-/// Whether volumes stay.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-pub enum Retention {
-    /// They stay.
-    #[default]
-    Retain,
-    /// They go, and the data with them.
-    Delete,
-}
-
-/// Where clients connect.
-#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(
-    validation = Rule::new("!has(self.authentication) || !('mtls' in self.authentication) || (has(self.tls) && self.tls)")
-        .message("mtls needs tls: true"),
-    validation = Rule::new("!has(self.authentication) || !('plain' in self.authentication) || (has(self.tls) && self.tls)")
-        .message("plain sends passwords as they are and needs tls: true")
-)]
-pub struct Listener {
-    /// Its name.
-    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// The port that brokers listen on.
-    #[schemars(range(min = 1_024, max = 65_535))]
-    pub port: u16,
-    /// Whether connections are encrypted.
-    #[serde(default)]
-    pub tls: bool,
-    /// How clients prove who they are. Default: not at all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "set"))]
-    pub authentication: Vec<Authentication>,
-    /// How it is reached from outside. Default: not at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exposure: Option<Exposure>,
-}
-
-/// How clients prove who they are.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-pub enum Authentication {
-    /// SCRAM with SHA-512 (RFC 5802).
-    #[serde(rename = "scram-sha-512")]
-    ScramSha512,
-    /// SCRAM with SHA-256 (RFC 7677).
-    #[serde(rename = "scram-sha-256")]
-    ScramSha256,
-    /// A password as it is, over TLS only (RFC 4616).
-    #[serde(rename = "plain")]
-    Plain,
-    /// A client certificate.
-    #[serde(rename = "mtls")]
-    Mtls,
-}
-
-/// How a listener is reached from outside Kubernetes.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Exposure {
-    /// By what.
-    #[serde(rename = "type")]
-    pub type_: ExposureType,
-    /// Host of each broker, with `{id}` where the broker's id belongs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_template: Option<String>,
-    /// Host for bootstrapping.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bootstrap_host: Option<String>,
-    /// Annotations of the objects that expose it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// By what a listener is exposed.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-pub enum ExposureType {
-    /// A port of every node.
-    NodePort,
-    /// A load balancer a broker.
-    LoadBalancer,
-    /// An ingress that passes TLS through.
-    Ingress,
 }
 
 /// Who may do what.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authorization {
-    /// Whether rules are enforced.
+    /// Whether rules are enforced. Default: `acl`.
     #[serde(rename = "type", default)]
     pub type_: AuthorizationType,
-    /// Users that may do everything.
+    /// Users that may do everything, by name, without `User:`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(
+        validation = Rule::new("self.all(u, !u.startsWith('User:'))").message("name super users without `User:`"),
+        validation = Rule::new("!('*' in self)").message("`*` is nobody's name: with type: none everybody may do everything")
+    )]
     pub super_users: Vec<String>,
 }
 
@@ -340,8 +188,12 @@ pub struct CertificateAuthority {
 }
 
 /// An authority that the operator makes and renews.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("(has(self.renewBeforeDays) ? self.renewBeforeDays : 30) < (has(self.validityDays) ? self.validityDays : 365)")
+        .message("a certificate cannot be renewed (renewBeforeDays, default 30) before it is made (validityDays, default 365)")
+)]
 pub struct OwnCertificateAuthority {
     /// Days that a certificate is valid. Default: 365.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -358,12 +210,18 @@ pub struct OwnCertificateAuthority {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssuerRef {
     /// Its name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// `Issuer` or `ClusterIssuer`. Default: `Issuer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub kind: Option<String>,
     /// Its API group. Default: `cert-manager.io`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub group: Option<String>,
 }
 
@@ -371,7 +229,8 @@ pub struct IssuerRef {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("self.from != 'Selector' || has(self.selector)").message("from: Selector needs a selector")
+    validation = Rule::new("self.from != 'Selector' || has(self.selector)").message("from: Selector needs a selector"),
+    validation = Rule::new("self.from == 'Selector' || !has(self.selector)").message("a selector has no effect without from: Selector")
 )]
 pub struct AllowedNamespaces {
     /// Which namespaces.
@@ -381,7 +240,7 @@ pub struct AllowedNamespaces {
     pub selector: Option<LabelSelector>,
     /// What names of topics, groups and transactional ids must begin with. Default: no rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 249)))]
     pub prefixes: Vec<String>,
 }
 
@@ -400,7 +259,8 @@ pub enum From {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MaintenanceWindow {
-    /// When it begins, as a cron expression of five fields, in UTC.
+    /// When it begins, as a cron expression of five fields, in UTC, such as `0 2 * * sun`.
+    #[schemars(length(max = 200), regex(pattern = r"^\s*\S+(\s+\S+){4}\s*$"))]
     pub schedule: String,
     /// How long it lasts, in minutes.
     #[schemars(range(min = 1, max = 10_080))]

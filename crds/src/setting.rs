@@ -39,12 +39,15 @@ impl JsonSchema for SettingValue {
         "SettingValue".into()
     }
 
-    /// A structural schema knows no "text, number or boolean": anything is let in here, and what is none of them is refused by
-    /// whoever decodes the resource, with its name.
+    /// A structural schema knows no "text, number or boolean". What these bounds let in and is none of them, an empty list or mapping, is
+    /// refused by whoever decodes the resource, with its name.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "Text, a number or a boolean.",
             "x-kubernetes-preserve-unknown-fields": true,
+            "maxLength": 4_096,
+            "maxItems": 0,
+            "maxProperties": 0,
         })
     }
 }

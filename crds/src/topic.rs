@@ -19,6 +19,7 @@ pub struct ClusterRef {
     pub name: String,
     /// Namespace of the Cluster. Default: the namespace of the resource that names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
 }
 
@@ -47,27 +48,37 @@ pub enum DeletionPolicy {
     category = "flotilla",
     doc = "A topic of a Flotilla Cluster.",
     validation = Rule::new("self.metadata.name.size() <= 249").message("the name of a topic has at most 249 characters"),
+    validation = Rule::new("(has(self.spec.name) ? self.spec.name : self.metadata.name) == (has(oldSelf.spec.name) ? oldSelf.spec.name : oldSelf.metadata.name)")
+        .message("spec.name cannot change: make a new Topic and copy the records")
+        .field_path(".spec.name"),
+    validation = Rule::new("!has(self.spec.partitions) || !has(oldSelf.status) || !has(oldSelf.status.partitions) || (has(oldSelf.spec.partitions) && self.spec.partitions == oldSelf.spec.partitions) || self.spec.partitions >= oldSelf.status.partitions")
+        .message(Message::Expression("'the topic has %d partitions and cannot shrink to %d: records would be lost, and keys would change their partition. Ask for %d or more, or make a new Topic'.format([oldSelf.status.partitions, self.spec.partitions, oldSelf.status.partitions])".into()))
+        .field_path(".spec.partitions"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster.name"),
     printcolumn(name = "Partitions", type_ = "integer", json_path = ".status.partitions"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)")
-        .message("spec.name cannot change: make a new Topic and copy the records"),
     validation = Rule::new("self.cluster == oldSelf.cluster")
-        .message("spec.cluster cannot change: make a new Topic there and copy the records"),
-    validation = Rule::new("!has(oldSelf.partitions) || (has(self.partitions) && self.partitions >= oldSelf.partitions)")
-        .message("spec.partitions can only grow: records would be lost, and keys would change their partition")
+        .message("spec.cluster cannot change: make a new Topic there and copy the records")
+        .field_path(".cluster"),
+    validation = Rule::new("!has(self.partitions) || !has(oldSelf.partitions) || self.partitions >= oldSelf.partitions")
+        .message(Message::Expression("'spec.partitions cannot shrink from %d to %d: records would be lost, and keys would change their partition. Ask for %d or more, or make a new Topic'.format([oldSelf.partitions, self.partitions, oldSelf.partitions])".into()))
+        .field_path(".partitions")
 )]
 pub struct TopicSpec {
     /// Name of the topic in Kafka. Cannot change. Default: `metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$"))]
-    #[x_kube(validation = Rule::new("self != '.' && self != '..'").message("a topic cannot be named `.` or `..`"))]
+    #[x_kube(
+        validation = Rule::new("self != '.' && self != '..'").message("a topic cannot be named `.` or `..`"),
+        validation = Rule::new("!self.startsWith('__')").message("names that begin with `__` belong to the fleet itself")
+    )]
     pub name: Option<String>,
     /// The Cluster that holds the topic. Cannot change.
     pub cluster: ClusterRef,
@@ -81,8 +92,9 @@ pub struct TopicSpec {
     pub replicas: Option<i32>,
     /// Kafka's own topic settings by their own names; numbers and booleans need no quotes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 500))]
     pub config: BTreeMap<String, SettingValue>,
-    /// What becomes of the topic when this resource is deleted.
+    /// What becomes of the topic when this resource is deleted. Default: `Delete`.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }

@@ -20,6 +20,10 @@ use crate::ClusterRef;
     shortname = "fu",
     category = "flotilla",
     doc = "A user of a Flotilla Cluster.",
+    validation = Rule::new("self.metadata.name != 'anonymous'").message("the name `anonymous` belongs to clients that do not say who they are"),
+    validation = Rule::new("!has(self.spec.authentication.passwordFrom) || self.spec.authentication.passwordFrom.name != self.metadata.name")
+        .message("the Secret of the User's own name is the one that is written for it: keep the password in another")
+        .field_path(".spec.authentication.passwordFrom.name"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster.name"),
     printcolumn(
         name = "Authentication",
@@ -36,12 +40,14 @@ use crate::ClusterRef;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.cluster == oldSelf.cluster")
         .message("spec.cluster cannot change: make a new User there")
+        .field_path(".cluster")
 )]
 pub struct UserSpec {
     /// The Cluster that the user belongs to. Cannot change.
@@ -91,8 +97,13 @@ pub enum UserAuthenticationType {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// Name of the Secret.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The key in it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
 
@@ -100,25 +111,32 @@ pub struct SecretKeyRef {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserAuthorization {
-    /// The rules. There is nothing else that the user may do.
+    /// The rules. There is nothing else that the user may do. Default: none.
     #[serde(default)]
     #[schemars(length(max = 1_000))]
     pub acls: Vec<AclRule>,
 }
 
 /// One rule: operations on a resource.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.operations.all(o, o == 'All' || (self.resource.type == 'topic' ? o in ['Read', 'Write', 'Create', 'Delete', 'Alter', 'Describe', 'DescribeConfigs', 'AlterConfigs'] : self.resource.type == 'group' ? o in ['Read', 'Delete', 'Describe', 'DescribeConfigs', 'AlterConfigs'] : self.resource.type == 'cluster' ? o in ['Create', 'Alter', 'Describe', 'ClusterAction', 'DescribeConfigs', 'AlterConfigs', 'IdempotentWrite'] : self.resource.type == 'transactionalId' ? o in ['Write', 'Describe'] : o in ['Describe', 'CreateTokens', 'DescribeTokens']))")
+        .message("an operation that resources of this type do not have: topics have Read, Write, Create, Delete, Alter, Describe, DescribeConfigs and AlterConfigs; groups Read, Delete, Describe, DescribeConfigs and AlterConfigs; the cluster Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs and IdempotentWrite; transactional ids Write and Describe; all have All")
+        .field_path(".operations")
+)]
 pub struct AclRule {
     /// What it is about.
     pub resource: AclResource,
     /// What may be done with it.
     #[schemars(length(min = 1, max = 16))]
     pub operations: Vec<AclOperation>,
-    /// From which host; `*`: from any.
+    /// From which address; `*`: from any. Default: `*`.
     #[serde(default = "any_host")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self == '*' || isIP(self)").message("a host is an address such as 10.0.0.1, or `*`"))]
     pub host: String,
-    /// Whether the rule allows or denies. A denial wins.
+    /// Whether the rule allows or denies. A denial wins. Default: `Allow`.
     #[serde(default)]
     pub permission: AclPermission,
 }
@@ -132,7 +150,9 @@ fn any_host() -> String {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.type == 'cluster' || (has(self.name) && self.name != '')")
-        .message("a rule needs the name of its resource, or `*`; only the cluster has none")
+        .message("a rule needs the name of its resource, or `*`; only the cluster has none"),
+    validation = Rule::new("!has(self.name) || self.name != '*' || !has(self.pattern) || self.pattern == 'literal'")
+        .message("`*` stands for all by itself: leave `pattern: prefixed` out")
 )]
 pub struct AclResource {
     /// The kind of resource.
@@ -140,8 +160,9 @@ pub struct AclResource {
     pub type_: AclResourceType,
     /// Its name, the beginning of its name, or `*` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 249))]
     pub name: Option<String>,
-    /// How the name is meant.
+    /// How the name is meant. Default: `literal`.
     #[serde(default)]
     pub pattern: PatternType,
 }

@@ -80,6 +80,7 @@ fn resources_have_category_short_name_and_the_columns_that_users_look_for() {
             .as_array()
             .unwrap()
             .iter()
+            .filter(|column| column["priority"].is_null())
             .map(|column| column["name"].as_str().unwrap())
             .collect();
         assert!(
@@ -90,6 +91,48 @@ fn resources_have_category_short_name_and_the_columns_that_users_look_for() {
             definition["spec"]["versions"][0]["subresources"]["status"].is_object(),
             "{name}"
         );
+    }
+}
+
+/// What the API server fills in or writes otherwise shows as drift from what users wrote.
+#[test]
+fn api_server_adds_nothing_to_what_users_write() {
+    for (name, definition) in flotilla_crds::definitions() {
+        let text = definition.to_string();
+        for word in ["\"default\":", "\"nullable\":", "uint", ".0,"] {
+            assert!(!text.contains(word), "{name} says {word}");
+        }
+    }
+}
+
+/// But for what Kubernetes itself defines or bounds.
+#[test]
+fn every_text_and_list_in_a_specification_has_a_bound() {
+    for (name, definition) in flotilla_crds::definitions() {
+        let mut found = Vec::new();
+        let root = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        schemas("spec", &root["properties"]["spec"], &mut found);
+        let unbounded: Vec<String> = found
+            .into_iter()
+            .filter(|(way, _)| {
+                ![".resources", ".selector", ".annotations{}"]
+                    .iter()
+                    .any(|kubernetes| way.contains(kubernetes))
+            })
+            .filter(|(_, schema)| match schema["type"].as_str() {
+                Some("string") => schema["maxLength"].is_null() && schema["enum"].is_null(),
+                Some("array") => schema["maxItems"].is_null(),
+                Some("object") if schema["additionalProperties"].is_object() => {
+                    schema["maxProperties"].is_null()
+                }
+                Some("integer") => {
+                    schema["minimum"].is_null() && schema["x-kubernetes-validations"].is_null()
+                }
+                _ => false,
+            })
+            .map(|(way, _)| way)
+            .collect();
+        assert_eq!(unbounded, [""; 0], "{name}");
     }
 }
 

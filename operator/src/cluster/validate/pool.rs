@@ -12,6 +12,8 @@ use crate::Problem;
 
 /// The StatefulSet's controller puts the name and a digest into a label of 63 characters.
 const STATEFUL_SET_NAME_MAX: usize = 52;
+/// A ConfigMap is named after Cluster and pool, and these are the fleet's own.
+const RESERVED_NAMES: [&str; 2] = ["identity", "pending"];
 /// Smaller volumes cannot hold what a broker keeps besides records.
 const VOLUME_BYTES_MIN: f64 = 64.0 * 1_024.0 * 1_024.0;
 
@@ -26,6 +28,12 @@ pub(super) fn check(cluster: &Cluster, wrong: &mut Vec<Problem>) {
             wrong.push(Problem::spec(
                 field(".name"),
                 "a pool is named with at most 20 of a-z, 0-9 and -, beginning with a letter",
+            ));
+        }
+        if RESERVED_NAMES.contains(&pool.name.as_str()) {
+            wrong.push(Problem::spec(
+                field(".name"),
+                format!("`{}` is the fleet's own", pool.name),
             ));
         }
         let set = Names::of(cluster).pool(&pool.name);

@@ -71,6 +71,10 @@ fn table() -> Vec<(Value, &'static str)> {
             "spec.pools[Main].name: a pool is named with at most 20 of a-z, 0-9 and -, beginning with a letter",
         ),
         (
+            pool(json!({"name": "identity"})),
+            "spec.pools[identity].name: `identity` is the fleet's own",
+        ),
+        (
             json!({"pools": [{"name": "main", "replicas": 1}, {"name": "main", "replicas": 1}], "replicas": null, "config": {}}),
             "spec.pools[main].name: two pools have this name",
         ),
