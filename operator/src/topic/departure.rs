@@ -4,12 +4,11 @@
 //! the same name has been waiting, and takes it over with all its records. Where no broker answers, the deletion is noted
 //! beside the Cluster. Nothing of it may keep a namespace from going.
 
-use flotilla_control::proto::fleet::TopicState;
 use flotilla_control::proto::metadata::Owner;
 use flotilla_crds::{DeletionPolicy, Reason, Topic};
 
 use super::plan::is_same;
-use super::{News, kafka_name};
+use super::{Found, News, kafka_name};
 use crate::cluster::{Pending, PendingKind};
 use crate::{Problem, namespace_of, owner};
 
@@ -30,7 +29,7 @@ pub enum Reached<'a> {
     /// No broker has answered for a while.
     No,
     /// It answers, and has this topic, or none of the name.
-    Yes(Option<&'a TopicState>),
+    Yes(Option<&'a Found<'a>>),
 }
 
 /// What is known when a Topic is deleted.
@@ -105,9 +104,8 @@ pub fn depart(topic: &Topic, departing: Departing<'_>) -> Departure {
     let asks = owner(&topic.metadata, topic.spec.deletion_policy);
     match departing.reached {
         Reached::Yes(None) => Departure::Release(None),
-        Reached::Yes(Some(state)) => {
-            let owner = state.topic.as_ref().and_then(|topic| topic.owner.as_ref());
-            if !owner.is_some_and(|owner| is_same(&asks, owner)) {
+        Reached::Yes(Some(found)) => {
+            if !found.owner.is_some_and(|owner| is_same(&asks, owner)) {
                 return Departure::Release(None);
             }
             if !departing.allowed {
@@ -160,7 +158,7 @@ pub fn outcome(topic: &Topic, said: &Said, namespace_is_going: bool) -> Outcome 
 mod tests {
     use serde_json::json;
 
-    use super::super::testing::{found, owner, topic};
+    use super::super::testing::{held, owner, topic};
     use super::*;
 
     const SETTLED: Departing<'static> = Departing {
@@ -184,10 +182,11 @@ mod tests {
 
     #[test]
     fn a_topic_goes_only_with_the_resource_that_owns_it_and_only_if_nobody_else_wants_it() {
-        let ours = found(Some(owner("page-views", "1")), &[&[0]], &[]);
-        let same_name = found(Some(owner("page-views", "0")), &[&[0]], &[]);
-        let nobodys = found(None, &[&[0]], &[]);
-        let anothers = found(Some(owner("other", "9")), &[&[0]], &[]);
+        let of = |owner: Option<Owner>| held(owner, &[1], &[]);
+        let (ours, nobodys) = (of(Some(owner("page-views", "1"))), of(None));
+        let (same_name, anothers) = (of(Some(owner("page-views", "0"))), of(Some(owner("other", "9"))));
+        let (ours, nobodys) = (ours.found(), nobodys.found());
+        let (same_name, anothers) = (same_name.found(), anothers.found());
         let mut heir = topic(json!({}));
         heir.metadata.name = Some("heir".to_owned());
         let mut stays_for_heir = "release, Retained: topic `page_views` stays: ".to_owned();
@@ -195,8 +194,8 @@ mod tests {
         let retained = "release, Retained: topic `page_views` stays: `deletionPolicy` is Retain";
         let not_taken = "release, Retained: topic `page_views` stays: its Cluster takes no such topic from namespace `shop` any more";
         let (delete, if_empty, retain) = ("Delete", "DeleteIfEmpty", "Retain");
-        let yes = |state| Departing {
-            reached: Reached::Yes(Some(state)),
+        let yes = |found| Departing {
+            reached: Reached::Yes(Some(found)),
             ..SETTLED
         };
         let with = |reached| Departing { reached, ..SETTLED };

@@ -1,10 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_control::Uuid;
-use flotilla_control::proto::fleet::TopicState;
-use flotilla_control::proto::metadata::Partition;
+use flotilla_control::proto::metadata::Owner;
 
-/// A topic as the fleet has it.
+/// What a status says of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Kafka's id of it.
@@ -17,64 +16,101 @@ pub struct Observed {
     pub changing: i32,
 }
 
-impl Observed {
-    /// What the fleet says of a topic; `None` where it says nothing that makes sense.
+/// A topic as the fleet has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// Who owns it.
+    pub owner: Option<&'a Owner>,
+    /// What is set on it.
+    pub configs: &'a BTreeMap<String, String>,
+    /// What a status says of it.
+    pub observed: Observed,
+    /// The numbers of replicas that its partitions will have once nothing moves any more.
+    pub replicas: BTreeSet<i32>,
+}
+
+/// The replicas of one partition, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    /// All, those that come and those that go included.
+    pub all: usize,
+    /// Those that come.
+    pub adding: usize,
+    /// Those that go.
+    pub removing: usize,
+}
+
+impl<'a> Found<'a> {
+    /// A topic with these partitions.
     #[must_use]
-    pub fn of(state: &TopicState) -> Option<Self> {
-        let id = Uuid::from_slice(&state.topic.as_ref()?.topic_id)?;
-        let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
-        let changing = state
-            .partitions
-            .iter()
-            .filter(|partition| settled(partition) != target(partition));
-        Some(Self {
+    pub fn new(
+        id: Uuid,
+        owner: Option<&'a Owner>,
+        configs: &'a BTreeMap<String, String>,
+        partitions: impl IntoIterator<Item = Replicas>,
+    ) -> Self {
+        let mut observed = Observed {
             id,
-            partitions: count(state.partitions.len()),
-            replicas: count(state.partitions.iter().map(settled).min().unwrap_or(0)),
-            changing: count(changing.count()),
-        })
+            partitions: 0,
+            replicas: 0,
+            changing: 0,
+        };
+        let mut replicas = BTreeSet::new();
+        for partition in partitions {
+            let there = count(partition.all.saturating_sub(partition.adding));
+            let target = count(partition.all.saturating_sub(partition.removing));
+            observed.replicas = match observed.partitions {
+                0 => there,
+                _ => observed.replicas.min(there),
+            };
+            observed.partitions = observed.partitions.saturating_add(1);
+            observed.changing += i32::from(there != target);
+            replicas.insert(target);
+        }
+        Self {
+            owner,
+            configs,
+            observed,
+            replicas,
+        }
     }
 }
 
-/// The numbers of replicas that partitions will have once nothing moves any more.
-pub(super) fn targets(state: &TopicState) -> BTreeSet<usize> {
-    state.partitions.iter().map(target).collect()
-}
-
-fn target(partition: &Partition) -> usize {
-    partition.replicas.len() - partition.removing_replicas.len().min(partition.replicas.len())
-}
-
-fn settled(partition: &Partition) -> usize {
-    partition.replicas.len() - partition.adding_replicas.len().min(partition.replicas.len())
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::found;
     use super::*;
 
     #[test]
     fn replicas_on_their_way_are_not_there_yet() {
-        let mut state = found(None, &[&[0, 1], &[1, 2, 3]], &[]);
-        state.partitions[1].adding_replicas = vec![3];
-        let observed = Observed {
-            id: Uuid([1; 16]),
-            partitions: 2,
-            replicas: 2,
-            changing: 1,
+        let of = |all, adding, removing| Replicas {
+            all,
+            adding,
+            removing,
         };
-        assert_eq!(Observed::of(&state), Some(observed));
-        assert_eq!(targets(&state), BTreeSet::from([2, 3]));
+        let configs = BTreeMap::new();
+        let found = |partitions: &[Replicas]| {
+            let found = Found::new(Uuid([1; 16]), None, &configs, partitions.iter().copied());
+            let Observed {
+                partitions,
+                replicas,
+                changing,
+                ..
+            } = found.observed;
+            (
+                partitions,
+                replicas,
+                changing,
+                found.replicas.into_iter().collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(found(&[]), (0, 0, 0, vec![]));
+        assert_eq!(found(&[of(2, 0, 0), of(3, 1, 0)]), (2, 2, 1, vec![2, 3]));
+        assert_eq!(found(&[of(3, 0, 1), of(3, 0, 0)]), (2, 3, 1, vec![2, 3]));
         // A replica that moves changes no number.
-        state.partitions[1].removing_replicas = vec![1];
-        assert_eq!(
-            Observed::of(&state),
-            Some(Observed {
-                changing: 0,
-                ..observed
-            })
-        );
-        assert_eq!(targets(&state), BTreeSet::from([2]));
+        assert_eq!(found(&[of(3, 1, 1), of(2, 0, 0)]), (2, 2, 0, vec![2]));
     }
 }

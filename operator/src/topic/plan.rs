@@ -1,22 +1,19 @@
 //! What the fleet is told about a Topic: nothing where all is as it says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use flotilla_control::Uuid;
-use flotilla_control::proto::fleet::TopicState;
 use flotilla_control::proto::metadata::{ApplyTopic, Owner};
 use flotilla_crds::{ConditionType, Reason, Topic};
 
 use super::desired::{check_partitions, check_replicas, command};
-use super::observed::{Observed, targets};
-use super::{News, Settings, kafka_name};
+use super::{Found, News, Observed, Settings, kafka_name};
 use crate::{Problem, Standing};
 
 /// What is known of the fleet.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     /// The topic, if there is one of that name.
-    pub found: Option<&'a TopicState>,
+    pub found: Option<&'a Found<'a>>,
     /// Brokers that can hold replicas.
     pub brokers: usize,
     /// Whether the Topic may take over what belongs to this resource.
@@ -84,18 +81,18 @@ enum Holder<'a> {
 /// One thing in which a topic is not as its Topic says. What was, and what is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Difference {
-    Partitions(usize, i32),
-    Replicas(BTreeSet<usize>, i32),
+    Partitions(i32, i32),
+    Replicas(BTreeSet<i32>, i32),
     Setting(String, Option<String>, Option<String>),
 }
 
 /// What is to be done so that the topic becomes what the resource says.
 #[must_use]
 pub fn plan(topic: &Topic, known: Known<'_>) -> Plan {
-    let observed = known.found.and_then(Observed::of);
+    let observed = known.found.map(|found| found.observed);
     let result = match known.found {
         None => create(topic, known.brokers),
-        Some(state) => change(topic, state, observed, known),
+        Some(found) => change(topic, found, known),
     };
     result.unwrap_or_else(|problem| {
         let mut plan = Plan::impossible(problem, observed);
@@ -136,12 +133,7 @@ fn create(topic: &Topic, brokers: usize) -> Result<Plan, Problem> {
     })
 }
 
-fn change(
-    topic: &Topic,
-    state: &TopicState,
-    observed: Option<Observed>,
-    known: Known<'_>,
-) -> Result<Plan, Problem> {
+fn change(topic: &Topic, found: &Found<'_>, known: Known<'_>) -> Result<Plan, Problem> {
     let managed = topic
         .status
         .as_ref()
@@ -150,8 +142,7 @@ fn change(
     let named = |key: &String| topic.spec.config.contains_key(key);
     command.previous_configs.retain(|key| !named(key));
     let asks = command.owner.clone().unwrap_or_default();
-    let owner = state.topic.as_ref().and_then(|topic| topic.owner.as_ref());
-    let holder = match owner {
+    let holder = match found.owner {
         None => Holder::Nobody,
         Some(owner) if is_same(&asks, owner) => Holder::Us,
         Some(owner) => Holder::Another(owner),
@@ -162,12 +153,11 @@ fn change(
         Holder::Us | Holder::Nobody => {}
     }
     let mut problem = None;
-    if let Err(shrinks) = check_partitions(topic, count(state.partitions.len())) {
+    if let Err(shrinks) = check_partitions(topic, found.observed.partitions) {
         command.partitions = 0;
         problem = Some(shrinks);
     }
-    let targets = targets(state);
-    let as_asked = |replicas: i32| targets.iter().all(|target| count(*target) == replicas);
+    let as_asked = |replicas: i32| found.replicas.iter().all(|target| *target == replicas);
     if !as_asked(command.replicas)
         && let Err(too_many) = check_replicas(topic, known.brokers)
     {
@@ -179,9 +169,9 @@ fn change(
     if let (Some(problem), Holder::Nobody | Holder::Another(_)) = (&problem, &holder) {
         return Err(problem.clone());
     }
-    let differences = differences(&command, state, &targets);
-    let is_owner = owner == command.owner.as_ref();
-    let news = news(topic, state, &holder, &differences);
+    let differences = differences(&command, found);
+    let is_owner = found.owner == command.owner.as_ref();
+    let news = news(topic, found, &holder, &differences);
     let settled = !differences
         .iter()
         .any(|difference| matches!(difference, Difference::Setting(..)));
@@ -189,7 +179,7 @@ fn change(
         command: (!is_owner || !differences.is_empty()).then_some(command),
         news,
         problem,
-        observed,
+        observed: Some(found.observed),
         settings: if settled {
             Settings::Settled
         } else {
@@ -217,42 +207,33 @@ fn belongs_to(topic: &Topic, owner: &Owner) -> Problem {
     )
 }
 
-fn differences(command: &ApplyTopic, state: &TopicState, targets: &BTreeSet<usize>) -> Vec<Difference> {
-    let now: BTreeMap<&str, &str> = state
-        .configs
-        .iter()
-        .filter_map(|config| Some((config.key.as_str(), config.value.as_deref()?)))
-        .collect();
+fn differences(command: &ApplyTopic, found: &Found<'_>) -> Vec<Difference> {
     let mut differences = Vec::new();
-    if command.partitions != 0 && command.partitions != count(state.partitions.len()) {
-        differences.push(Difference::Partitions(state.partitions.len(), command.partitions));
+    let partitions = found.observed.partitions;
+    if command.partitions != 0 && command.partitions != partitions {
+        differences.push(Difference::Partitions(partitions, command.partitions));
     }
-    if command.replicas != 0 && targets.iter().any(|target| count(*target) != command.replicas) {
-        differences.push(Difference::Replicas(targets.clone(), command.replicas));
+    if command.replicas != 0 && found.replicas.iter().any(|target| *target != command.replicas) {
+        differences.push(Difference::Replicas(found.replicas.clone(), command.replicas));
     }
     for config in &command.configs {
-        let is = now.get(config.key.as_str()).copied();
-        if is != config.value.as_deref() {
-            let setting =
-                Difference::Setting(config.key.clone(), is.map(str::to_owned), config.value.clone());
+        let is = found.configs.get(&config.key);
+        if is != config.value.as_ref() {
+            let setting = Difference::Setting(config.key.clone(), is.cloned(), config.value.clone());
             differences.push(setting);
         }
     }
     for key in &command.previous_configs {
-        if let Some(is) = now.get(key.as_str()) {
-            differences.push(Difference::Setting(key.clone(), Some((*is).to_owned()), None));
+        if let Some(is) = found.configs.get(key) {
+            differences.push(Difference::Setting(key.clone(), Some(is.clone()), None));
         }
     }
     differences
 }
 
-fn news(topic: &Topic, state: &TopicState, holder: &Holder<'_>, differences: &[Difference]) -> Vec<News> {
+fn news(topic: &Topic, found: &Found<'_>, holder: &Holder<'_>, differences: &[Difference]) -> Vec<News> {
     let name = kafka_name(topic);
-    let id = state
-        .topic
-        .as_ref()
-        .and_then(|topic| Uuid::from_slice(&topic.topic_id));
-    let another_id = known_id(topic).is_some_and(|known| id.is_some_and(|id| id.to_string() != known));
+    let another_id = known_id(topic).is_some_and(|known| found.observed.id.to_string() != known);
     match holder {
         Holder::Nobody if another_id => vec![News::warning(
             "PutBack",
@@ -339,18 +320,14 @@ fn value(value: &Option<String>) -> String {
     }
 }
 
-fn numbers(numbers: &BTreeSet<usize>) -> String {
-    let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+fn numbers(numbers: &BTreeSet<i32>) -> String {
+    let numbers: Vec<String> = numbers.iter().map(i32::to_string).collect();
     numbers.join(" or ")
 }
 
 fn counted(number: i32, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
-}
-
-fn count(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 fn known_id(topic: &Topic) -> Option<&str> {

@@ -1,23 +1,24 @@
 use serde_json::{Value, json};
 
-use super::super::testing::{followed, found, owner, topic};
+use super::super::testing::{Held, followed, held, owner, topic};
 use super::*;
 
 const NOBODY: &dyn Fn(&Owner) -> bool = &|_| false;
 
-fn planned(topic: &Topic, found: Option<&TopicState>) -> Plan {
+fn planned(topic: &Topic, held: Option<&Held>) -> Plan {
+    let found = held.map(Held::found);
     plan(
         topic,
         Known {
-            found,
+            found: found.as_ref(),
             brokers: 3,
             may_take: NOBODY,
         },
     )
 }
 
-fn ours(partitions: &[&[i32]], configs: &[(&str, &str)]) -> TopicState {
-    found(Some(owner("page-views", "1")), partitions, configs)
+fn ours(replicas: &[usize], configs: &[(&str, &str)]) -> Held {
+    held(Some(owner("page-views", "1")), replicas, configs)
 }
 
 /// The command in short: partitions x replicas, settings, settings taken back.
@@ -52,7 +53,7 @@ fn told(plan: &Plan) -> Vec<String> {
 }
 
 const AS_ASKED: &[(&str, &str)] = &[("retention.ms", "1000")];
-const TWO_BY_TWO: &[&[i32]] = &[&[0, 1], &[1, 2]];
+const TWO_BY_TWO: &[usize] = &[2, 2];
 
 #[test]
 fn nothing_is_sent_where_all_is_as_the_resource_says() {
@@ -74,7 +75,7 @@ fn nothing_is_sent_where_all_is_as_the_resource_says() {
 #[test]
 fn what_the_resource_leaves_open_is_left_as_it_is() {
     let topic = topic(json!({"partitions": null, "replicas": null, "config": {}}));
-    let state = ours(&[&[0], &[1], &[2]], &[("flush.ms", "5")]);
+    let state = ours(&[1, 1, 1], &[("flush.ms", "5")]);
     assert_eq!(short(&planned(&topic, Some(&state))), "nothing");
 }
 
@@ -126,11 +127,11 @@ fn what_the_resource_changes_is_done_and_told() {
 fn what_somebody_else_changed_is_put_back_and_told() {
     let topic = followed(json!({}), &["retention.ms"]);
     #[rustfmt::skip]
-    let cases: [(&[&[i32]], &[(&str, &str)], &str); 4] = [
+    let cases: [(&[usize], &[(&str, &str)], &str); 4] = [
         (TWO_BY_TWO, &[("retention.ms", "5")], "`retention.ms` was `5`, is `1000` again"),
         (TWO_BY_TWO, &[], "`retention.ms` was its default, is `1000` again"),
-        (&[&[0, 1, 2], &[1, 2]], AS_ASKED, "2 or 3 replicas, 2 again"),
-        (&[&[0], &[1]], &[("retention.ms", "5")], "1 replicas, 2 again; `retention.ms` was `5`, is `1000` again"),
+        (&[3, 2], AS_ASKED, "2 or 3 replicas, 2 again"),
+        (&[1, 1], &[("retention.ms", "5")], "1 replicas, 2 again; `retention.ms` was `5`, is `1000` again"),
     ];
     for (partitions, configs, said) in cases {
         let plan = planned(&topic, Some(&ours(partitions, configs)));
@@ -150,8 +151,8 @@ fn what_somebody_else_changed_is_put_back_and_told() {
             "PutBack: topic `page_views` was deleted by a Kafka client; it was created again, without the records that it held"
         ]
     );
-    let mut made_again = found(None, TWO_BY_TWO, AS_ASKED);
-    made_again.topic.as_mut().unwrap().topic_id = vec![2; 16];
+    let mut made_again = held(None, TWO_BY_TWO, AS_ASKED);
+    made_again.id = flotilla_control::Uuid([2; 16]);
     let plan = planned(&topic, Some(&made_again));
     assert!(
         told(&plan)[0]
@@ -163,7 +164,7 @@ fn what_somebody_else_changed_is_put_back_and_told() {
 #[test]
 fn partitions_that_somebody_else_added_are_told_and_the_rest_is_followed() {
     let topic = followed(json!({}), &["retention.ms"]);
-    let state = ours(&[&[0, 1], &[1, 2], &[2, 0]], &[("retention.ms", "5")]);
+    let state = ours(&[2, 2, 2], &[("retention.ms", "5")]);
     let plan = planned(&topic, Some(&state));
     assert_eq!(short(&plan), "0x2 retention.ms=1000 -");
     let Standing::Stuck(Reason::InvalidSpec, message) = plan.standing() else {
@@ -174,14 +175,14 @@ fn partitions_that_somebody_else_added_are_told_and_the_rest_is_followed() {
         "{message}"
     );
     // What is put back then is not put back again.
-    let state = ours(&[&[0, 1], &[1, 2], &[2, 0]], AS_ASKED);
+    let state = ours(&[2, 2, 2], AS_ASKED);
     assert_eq!(short(&planned(&topic, Some(&state))), "nothing");
 }
 
 #[test]
 fn a_topic_of_nobody_is_adopted_unless_it_cannot_be_what_is_asked() {
     let asked = topic(json!({}));
-    let state = found(None, TWO_BY_TWO, &[("retention.ms", "1000"), ("flush.ms", "5")]);
+    let state = held(None, TWO_BY_TWO, &[("retention.ms", "1000"), ("flush.ms", "5")]);
     let plan = planned(&asked, Some(&state));
     assert_eq!(short(&plan), "2x2 retention.ms=1000 -");
     assert_eq!(
@@ -191,7 +192,7 @@ fn a_topic_of_nobody_is_adopted_unless_it_cannot_be_what_is_asked() {
              name stay as they are"
         ]
     );
-    let larger = found(None, &[&[0, 1], &[0, 1], &[0, 1]], &[]);
+    let larger = held(None, &[2, 2, 2], &[]);
     let plan = planned(&asked, Some(&larger));
     assert_eq!((plan.command.clone(), plan.settings), (None, Settings::Untold));
     assert_eq!(plan.problem.as_ref().unwrap().field, "spec.partitions");
@@ -200,7 +201,7 @@ fn a_topic_of_nobody_is_adopted_unless_it_cannot_be_what_is_asked() {
 #[test]
 fn a_topic_of_another_is_taken_over_only_where_that_is_allowed() {
     let asked = topic(json!({}));
-    let state = found(Some(owner("other", "9")), TWO_BY_TWO, AS_ASKED);
+    let state = held(Some(owner("other", "9")), TWO_BY_TWO, AS_ASKED);
     let plan_of = planned(&asked, Some(&state));
     assert_eq!((plan_of.command.clone(), plan_of.observed), (None, None));
     assert_eq!(
@@ -216,7 +217,7 @@ fn a_topic_of_another_is_taken_over_only_where_that_is_allowed() {
     let plan = plan(
         &asked,
         Known {
-            found: Some(&state),
+            found: Some(&state.found()),
             brokers: 3,
             may_take: &may_take,
         },
@@ -245,8 +246,8 @@ fn another_deletion_policy_is_told_to_the_fleet_and_to_nobody_else() {
 #[test]
 fn replicas_under_way_are_progress_and_are_not_begun_again() {
     let topic = followed(json!({"replicas": 3}), &["retention.ms"]);
-    let mut state = ours(&[&[0, 1, 2], &[1, 2, 0]], AS_ASKED);
-    state.partitions[1].adding_replicas = vec![0];
+    let mut state = ours(&[3, 3], AS_ASKED);
+    state.partitions[1].adding = 1;
     let plan = planned(&topic, Some(&state));
     assert_eq!(short(&plan), "nothing");
     assert_eq!(
@@ -270,7 +271,7 @@ fn more_replicas_than_brokers_wait_for_brokers_and_the_rest_is_followed() {
     let plan = planned(&topic, Some(&ours(TWO_BY_TWO, &[])));
     assert_eq!(short(&plan), "2x0 retention.ms=1000 -");
     // A broker that is gone takes nothing away from what is as it was asked for.
-    let four = ours(&[&[0, 1, 2, 3], &[0, 1, 2, 3]], AS_ASKED);
+    let four = ours(&[4, 4], AS_ASKED);
     assert_eq!(planned(&topic, Some(&four)).problem, None);
 }
 
