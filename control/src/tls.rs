@@ -165,6 +165,22 @@ impl Credentials {
         })
     }
 
+    /// Of what is held in memory, in PEM form. `origin` says in messages where it is from, such as a Secret's name.
+    #[must_use]
+    pub fn from_pem(origin: &str, ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Self {
+        let file = |key: &str| PathBuf::from(format!("{origin}/{key}"));
+        Self {
+            ca,
+            certificate,
+            key,
+            files: InternalTls {
+                ca: file("ca.crt"),
+                certificate: file("tls.crt"),
+                key: file("tls.key"),
+            },
+        }
+    }
+
     /// For connecting to brokers: presents the certificate, and takes a broker only if its certificate is of the fleet's
     /// authority and has the [`server_name`] that is asked for. No ALPN protocol is set.
     ///

@@ -11,6 +11,7 @@ pub mod cluster;
 mod condition;
 #[cfg(feature = "kubernetes")]
 pub mod controllers;
+pub mod fleet;
 mod key;
 #[cfg(feature = "kubernetes")]
 pub mod lease;

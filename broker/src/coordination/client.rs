@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::driver::{Answer, Driver};
 use super::latest::{Metadata, WaitError};
 use super::quorum::Leadership;
+use super::watched::Voting;
 
 /// How long a request may take when its caller does not say.
 pub const SUBMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,6 +66,7 @@ struct Inner {
     local: Option<Local>,
     remote: Arc<dyn Remote>,
     hint: Mutex<Option<BrokerId>>,
+    observed: watch::Sender<Voting>,
 }
 
 /// A broker's own share in the quorum.
@@ -103,6 +105,7 @@ impl Controller {
                 local,
                 remote,
                 hint,
+                observed: watch::Sender::default(),
             }),
         }
     }
@@ -180,6 +183,29 @@ impl Controller {
             .as_ref()
             .and_then(|local| local.leadership.borrow().leader);
         own.or(*self.inner.hint.lock())
+    }
+
+    /// What a voter says of the quorum while this broker observes it.
+    pub(super) fn observe(&self, voting: Voting) {
+        self.inner.observed.send_if_modified(|known| {
+            let changed = *known != voting;
+            *known = voting;
+            changed
+        });
+    }
+
+    /// No voter has been heard of for long: nobody is known to lead.
+    pub(super) fn lose_sight(&self) {
+        let voters = self.inner.observed.borrow().voters.clone();
+        self.observe(Voting {
+            voters,
+            ..Voting::default()
+        });
+    }
+
+    /// Follows what voters say of the quorum.
+    pub(super) fn observed(&self) -> watch::Receiver<Voting> {
+        self.inner.observed.subscribe()
     }
 
     /// Learns who leads.

@@ -33,7 +33,7 @@ use super::options::Options;
 use super::peers::Peers;
 use super::quorum::Quorum as _;
 use super::service::Service;
-use super::watched;
+use super::watched::{self, Voting};
 use crate::metadata::{plan_restart, tree};
 
 /// Responses that wait for a slow watcher; meanwhile changes are collected.
@@ -108,7 +108,7 @@ impl FleetService for Fleet {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Watched>, Status> {
         self.known(&request)?;
         let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
-        tokio::spawn(follow(self.service.clone(), sender));
+        tokio::spawn(self.clone().follow(sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -318,41 +318,50 @@ impl FleetService for Fleet {
     }
 }
 
-/// Tells one watcher, until it goes or this broker stops. What changes while it is slow comes at once afterwards.
-async fn follow(service: Service, sender: mpsc::Sender<Result<WatchResponse, Status>>) {
-    let mut subscription = service.metadata.subscribe();
-    let mut leadership = service.member.leadership();
-    let mut known = subscription.latest();
-    if sender
-        .send(Ok(watched::whole(&known, service.leader_hint())))
-        .await
-        .is_err()
-    {
-        return;
-    }
-    loop {
-        let mut another_leads = false;
-        tokio::select! {
-            changed = subscription.changed() => if changed.is_none() { return },
-            changed = leadership.changed() => match changed {
-                Ok(()) => another_leads = true,
-                Err(_) => return,
-            },
-            () = sender.closed() => return,
+impl Fleet {
+    /// Who leads and who votes: as this broker knows it where it takes part itself, else as a voter says.
+    fn voting(&self) -> Voting {
+        let own = self.service.voting();
+        if self.service.member.takes_part() && own.leader.broker_id >= 0 {
+            return own;
         }
-        let now = subscription.latest();
-        let changed = watched::changes(&known.image, &now, service.leader_hint());
-        let only_leader = || WatchResponse {
-            index: now.index,
-            leader: Some(service.leader_hint()),
-            ..WatchResponse::default()
-        };
-        if let Some(response) = changed.or_else(|| another_leads.then(only_leader))
-            && sender.send(Ok(response)).await.is_err()
-        {
+        let observed = self.controller.observed().borrow().clone();
+        let of_use = observed.leader.broker_id >= 0 || own.voters.is_empty();
+        if of_use { observed } else { own }
+    }
+
+    /// Tells one watcher, until it goes or this broker stops. What changes while it is slow comes at once afterwards.
+    async fn follow(self, sender: mpsc::Sender<Result<WatchResponse, Status>>) {
+        let mut subscription = self.service.metadata.subscribe();
+        let mut leadership = self.service.member.leadership();
+        let mut electorate = self.service.member.electorate();
+        let mut observed = self.controller.observed();
+        let mut known = subscription.latest();
+        let mut told = self.voting();
+        if sender.send(Ok(watched::whole(&known, &told))).await.is_err() {
             return;
         }
-        known = now;
+        loop {
+            let ended = tokio::select! {
+                changed = subscription.changed() => changed.is_none(),
+                changed = leadership.changed() => changed.is_err(),
+                changed = electorate.changed() => changed.is_err(),
+                changed = observed.changed() => changed.is_err(),
+                () = sender.closed() => true,
+            };
+            if ended {
+                return;
+            }
+            let now = subscription.latest();
+            let voting = self.voting();
+            let changed = watched::changes(&known.image, &now, (&told, &voting));
+            if let Some(response) = changed
+                && sender.send(Ok(response)).await.is_err()
+            {
+                return;
+            }
+            (known, told) = (now, voting);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::client::{Controller, Remote as _};
 use super::latest::{Indexed, Metadata, Publisher};
 use super::peers::{Peers, Purpose, said};
 use super::raft::Member;
+use super::watched::Voting;
 use crate::metadata::Image;
 
 /// A voter that says nothing for so long is left for another one. It speaks every 250 ms.
@@ -55,6 +56,7 @@ impl Observer {
     pub async fn run(self) {
         let mut next = 0;
         let mut last_leader = Instant::now();
+        let mut last_heard = Instant::now();
         loop {
             let metrics = self.member.metrics();
             if metrics.current_leader.is_some() {
@@ -72,7 +74,7 @@ impl Observer {
             };
             // The leader is the surest to be a voter, so it is tried at first; after that, everyone in turn.
             let voter = known.filter(|_| next == 0).unwrap_or(voter);
-            match self.observe(voter).await {
+            match self.observe(voter, &mut last_heard).await {
                 Ended::Voter(why) => tracing::debug!(%voter, why, "observing another voter"),
                 Ended::NotUnderstood(what) => {
                     let message = format!(
@@ -82,12 +84,15 @@ impl Observer {
                     return;
                 }
             }
+            if last_heard.elapsed() > LEADERLESS_MAX {
+                self.controller.lose_sight();
+            }
             next += 1;
             sleep(PAUSE).await;
         }
     }
 
-    async fn observe(&self, voter: BrokerId) -> Ended {
+    async fn observe(&self, voter: BrokerId, last_heard: &mut Instant) -> Ended {
         let latest = self.metadata.latest();
         let request = ObserveRequest {
             cluster_id: self.peers.cluster_id().to_string(),
@@ -113,8 +118,13 @@ impl Observer {
             };
             if let Some(leader) = response.leader.as_ref().filter(|leader| leader.broker_id >= 0) {
                 leader_seen = Instant::now();
+                *last_heard = leader_seen;
                 self.controller.learn(leader);
             }
+            self.controller.observe(Voting {
+                leader: response.leader.clone().unwrap_or_default(),
+                voters: response.voters.clone(),
+            });
             if leader_seen.elapsed() > LEADERLESS_MAX {
                 return Ended::Voter("it knows no leader".to_owned());
             }

@@ -81,7 +81,11 @@ pub struct Member {
     log: Arc<RaftLog>,
     state_machine: StateMachine,
     leadership: watch::Receiver<Leadership>,
+    voters: watch::Receiver<Voters>,
 }
+
+/// Who votes, and where each is reached.
+pub type Voters = BTreeMap<VoterId, VoterNode>;
 
 type Metrics = RaftMetrics<VoterId, VoterNode>;
 
@@ -123,14 +127,16 @@ impl Member {
             .await
             .map_err(|error| Error::Raft(error.to_string()))?;
         let (leadership_sender, leadership) = watch::channel(leadership_of(&raft.metrics().borrow()));
+        let (voters_sender, voters) = watch::channel(voters_of(&raft.metrics().borrow()));
         let member = Self {
             id,
             raft,
             log,
             state_machine,
             leadership,
+            voters,
         };
-        tokio::spawn(member.clone().follow(leadership_sender, failure));
+        tokio::spawn(member.clone().follow(leadership_sender, voters_sender, failure));
         Ok(member)
     }
 
@@ -191,6 +197,11 @@ impl Member {
             .collect()
     }
 
+    /// Follows who votes, as this member knows it.
+    pub fn electorate(&self) -> watch::Receiver<Voters> {
+        self.voters.clone()
+    }
+
     /// Stops taking part. What is synced stays.
     pub async fn stop(&self) {
         if let Err(error) = self.raft.shutdown().await {
@@ -199,7 +210,12 @@ impl Member {
     }
 
     /// Turns Raft's figures into leadership, takes snapshots of a log of many bytes, and reports when Raft has failed.
-    async fn follow(self, leadership: watch::Sender<Leadership>, failure: watch::Sender<Option<String>>) {
+    async fn follow(
+        self,
+        leadership: watch::Sender<Leadership>,
+        voters: watch::Sender<Voters>,
+        failure: watch::Sender<Option<String>>,
+    ) {
         let mut metrics = self.raft.metrics();
         loop {
             let now = metrics.borrow_and_update().clone();
@@ -217,6 +233,12 @@ impl Member {
             }
             leadership.send_if_modified(|known| {
                 let current = leadership_of(&now);
+                let changed = *known != current;
+                *known = current;
+                changed
+            });
+            voters.send_if_modified(|known| {
+                let current = voters_of(&now);
                 let changed = *known != current;
                 *known = current;
                 changed
@@ -242,6 +264,12 @@ fn leadership_of(metrics: &Metrics) -> Leadership {
         leader: metrics.current_leader.map(|leader| leader.broker),
         leading,
     }
+}
+
+fn voters_of(metrics: &Metrics) -> Voters {
+    let membership = metrics.membership_config.membership();
+    let address = |id: VoterId| Some((id, membership.get_node(&id)?.clone()));
+    membership.voter_ids().filter_map(address).collect()
 }
 
 impl Quorum for Member {

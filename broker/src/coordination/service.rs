@@ -31,6 +31,7 @@ use super::network::receive;
 use super::quorum::Quorum as _;
 use super::raft::Member;
 use super::voter::VoterId;
+use super::watched::Voting;
 use super::wire;
 
 /// How often an observer hears of a voter that has nothing new.
@@ -80,6 +81,24 @@ impl Service {
             broker_id: broker.0,
             address: registered.unwrap_or_else(remembered),
             term: leadership.term,
+        }
+    }
+
+    /// Who leads and who votes, as this member of the quorum knows it.
+    pub fn voting(&self) -> Voting {
+        let electorate = self.member.electorate();
+        let voters = electorate.borrow().clone();
+        Voting {
+            leader: self.leader_hint(),
+            voters: voters
+                .into_iter()
+                .map(|(id, node)| Voter {
+                    broker_id: id.broker.0,
+                    directory_id: id.directory.0.to_vec(),
+                    address: node.address,
+                    ..Voter::default()
+                })
+                .collect(),
         }
     }
 
@@ -359,10 +378,12 @@ impl Observation {
     }
 
     async fn send(&self, part: Option<Part>) -> Option<()> {
+        let Voting { leader, voters } = self.service.voting();
         let response = ObserveResponse {
             part,
             committed_index: self.service.member.applied().index,
-            leader: Some(self.service.leader_hint()),
+            leader: Some(leader),
+            voters,
         };
         self.sender.send(Ok(response)).await.ok()
     }

@@ -2,35 +2,79 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flotilla_control::proto::coordination::LeaderHint;
-use flotilla_control::proto::fleet::{CredentialState, TopicState, UserState, WatchResponse};
+use flotilla_control::proto::coordination::{LeaderHint, Voter};
+use flotilla_control::proto::fleet::{
+    BrokerCare, BrokerConfigs, CredentialState, Quorum, TopicState, UserState, WatchResponse,
+};
 use flotilla_control::proto::metadata::{
     Acl, FeatureLevel, KeyQuota, KeyValue, ResourceType, ScramMechanism, Topic as TopicRecord, User,
 };
+use flotilla_protocol::BrokerId;
 
 use super::fleet::credential;
 use super::latest::Indexed;
 use crate::metadata::{
-    Image, QuotaKey, Topic, changed_brokers, changed_configs, changed_principals, changed_topics,
+    Image, QuotaKey, Topic, changed_brokers, changed_cares, changed_configs, changed_principals,
+    changed_topics,
 };
 
+/// Who leads and who votes, as a watcher is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Voting {
+    /// Who leads.
+    pub leader: LeaderHint,
+    /// Who votes; empty where that is not known.
+    pub voters: Vec<Voter>,
+}
+
+/// Nobody leads, and nobody knows who votes.
+impl Default for Voting {
+    fn default() -> Self {
+        Self {
+            leader: LeaderHint {
+                broker_id: -1,
+                ..LeaderHint::default()
+            },
+            voters: Vec::new(),
+        }
+    }
+}
+
+impl Voting {
+    /// Puts it into a response. What is not known is not told.
+    fn tell(&self, response: &mut WatchResponse, before: Option<&Self>) {
+        response.leader = Some(self.leader.clone());
+        if !self.voters.is_empty() && before.is_none_or(|before| before.voters != self.voters) {
+            response.quorum = Some(Quorum {
+                voters: self.voters.clone(),
+            });
+        }
+    }
+}
+
 /// Everything.
-pub fn whole(now: &Indexed, leader: LeaderHint) -> WatchResponse {
+pub fn whole(now: &Indexed, voting: &Voting) -> WatchResponse {
     let image = &now.image;
-    WatchResponse {
+    let mut response = WatchResponse {
         snapshot: true,
         index: now.index,
         brokers: image.brokers().map(|broker| broker.to_record()).collect(),
         topics: image.topics().map(|topic| topic_state(image, topic)).collect(),
         users: users(image, &user_names(image)).into_values().collect(),
         features: features(image),
-        leader: Some(leader),
+        broker_configs: image
+            .configs(ResourceType::Broker)
+            .map(|(name, _)| broker_configs(image, name))
+            .collect(),
+        cares: image.cared_for().into_iter().map(|id| care(image, id)).collect(),
         ..WatchResponse::default()
-    }
+    };
+    voting.tell(&mut response, None);
+    response
 }
 
 /// What differs; `None` when nothing that is watched does.
-pub fn changes(old: &Image, now: &Indexed, leader: LeaderHint) -> Option<WatchResponse> {
+pub fn changes(old: &Image, now: &Indexed, voting: (&Voting, &Voting)) -> Option<WatchResponse> {
     let new = &now.image;
     let mut response = WatchResponse {
         index: now.index,
@@ -51,12 +95,13 @@ pub fn changes(old: &Image, now: &Indexed, leader: LeaderHint) -> Option<WatchRe
                 .map(|topic| topic.name.clone()),
         );
     }
-    let configs = changed_configs(old, new).into_iter();
-    changed.extend(
-        configs
-            .filter(|change| change.resource == ResourceType::Topic)
-            .map(|change| change.name),
-    );
+    for change in changed_configs(old, new) {
+        match change.resource {
+            ResourceType::Topic => drop(changed.insert(change.name)),
+            ResourceType::Broker => response.broker_configs.push(broker_configs(new, &change.name)),
+            _ => {}
+        }
+    }
     for name in changed {
         match new.topic(&name) {
             Some(topic) => response.topics.push(topic_state(new, topic)),
@@ -71,6 +116,10 @@ pub fn changes(old: &Image, now: &Indexed, leader: LeaderHint) -> Option<WatchRe
         .filter(|name| is_user(old, name) && !after.contains_key(name))
         .collect();
     response.users = after.into_values().collect();
+    response.cares = changed_cares(old, new)
+        .into_iter()
+        .map(|id| care(new, id))
+        .collect();
     if features(old) != features(new) {
         response.features = features(new);
     }
@@ -79,8 +128,34 @@ pub fn changes(old: &Image, now: &Indexed, leader: LeaderHint) -> Option<WatchRe
             index: now.index,
             ..WatchResponse::default()
         };
-    response.leader = Some(leader);
-    (!nothing).then_some(response)
+    let (before, after) = voting;
+    if nothing && before == after {
+        return None;
+    }
+    after.tell(&mut response, Some(before));
+    Some(response)
+}
+
+fn broker_configs(image: &Image, name: &str) -> BrokerConfigs {
+    let configs = image.config(ResourceType::Broker, name).into_iter().flatten();
+    BrokerConfigs {
+        broker: name.to_owned(),
+        configs: configs
+            .map(|(key, value)| KeyValue {
+                key: key.clone(),
+                value: Some(value.clone()),
+            })
+            .collect(),
+    }
+}
+
+fn care(image: &Image, id: BrokerId) -> BrokerCare {
+    BrokerCare {
+        broker_id: id.0,
+        placement: image.placement(id).cloned(),
+        draining: image.is_draining(id),
+        restart_grant_expires_ms: image.restart_grant(id).unwrap_or(0),
+    }
 }
 
 fn features(image: &Image) -> Vec<FeatureLevel> {

@@ -173,3 +173,15 @@ pub fn changed_principals(old: &Image, new: &Image) -> BTreeSet<String> {
     }
     names
 }
+
+/// The brokers of which something else is said than before: where they are placed, whether they are being emptied, whether they
+/// may be restarted.
+#[must_use]
+pub fn changed_cares(old: &Image, new: &Image) -> BTreeSet<BrokerId> {
+    let placed = changes(&old.placements, &new.placements).map(|(id, ..)| *id);
+    let granted = changes(&old.restart_grants, &new.restart_grants).map(|(id, ..)| *id);
+    let drained = old.draining.diff(&new.draining).map(|item| match item {
+        imbl::ordset::DiffItem::Add(id) | imbl::ordset::DiffItem::Remove(id) => *id,
+    });
+    placed.chain(granted).chain(drained).collect()
+}

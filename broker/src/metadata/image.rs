@@ -1,6 +1,6 @@
 //! The image: all metadata at one point of the quorum's log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flotilla_control::settings::{self, Scope};
@@ -65,6 +65,19 @@ impl Image {
     #[must_use]
     pub fn is_draining(&self, id: BrokerId) -> bool {
         self.draining.contains(&id)
+    }
+
+    /// The brokers of which the operator said something, registered or not.
+    #[must_use]
+    pub fn cared_for(&self) -> BTreeSet<BrokerId> {
+        let placed = self.placements.keys().chain(self.restart_grants.keys());
+        placed.chain(self.draining.iter()).copied().collect()
+    }
+
+    /// Until when a broker may be restarted (milliseconds since 1970), expired or not.
+    #[must_use]
+    pub fn restart_grant(&self, id: BrokerId) -> Option<i64> {
+        self.restart_grants.get(&id).copied()
     }
 
     /// Brokers that may be restarted, and when that ends (milliseconds since 1970), expired or not.

@@ -20,8 +20,8 @@ pub use decide::{
     is_internal,
 };
 pub use delta::{
-    BrokerChange, ConfigChange, PartitionChange, TopicChange, changed_brokers, changed_configs,
-    changed_partitions, changed_principals, changed_topics, changed_users,
+    BrokerChange, ConfigChange, PartitionChange, TopicChange, changed_brokers, changed_cares,
+    changed_configs, changed_partitions, changed_principals, changed_topics, changed_users,
 };
 pub use fold::UnknownRecord;
 pub use image::{Image, QuotaKey};
