@@ -210,7 +210,7 @@ mod tests {
         let mut memory = Memory::default();
         let (desired, live) = (at("7", "1000m"), at("7", "1"));
         let subject = subject(&live).unwrap();
-        let mut already = |memory: &mut Memory, wanted, live: &Value| {
+        let already = |memory: &mut Memory, wanted, live: &Value| {
             let mut desired = desired.clone();
             desired["metadata"]
                 .as_object_mut()

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::Key;
 
@@ -80,81 +80,30 @@ impl Pace {
 impl Queue {
     /// Asks for a reconcile after a while, or earlier if one is due earlier.
     pub(super) fn add(&self, key: Key, after: Duration) {
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        let mut due = now + after;
-        if let Some(not_before) = state.pace.get(&key).and_then(|pace| pace.not_before) {
-            due = due.max(not_before);
-        }
-        if let Some(again) = state.running.get_mut(&key) {
-            *again = Some(again.map_or(due, |again| again.min(due)));
-            return;
-        }
-        state.schedule(key, due);
-        drop(state);
+        self.state.lock().add(key, after, Instant::now());
         self.earlier.notify_one();
     }
 
     /// Waits for the next resource. One caller at a time.
     pub(super) async fn next(&self) -> Key {
         loop {
-            let earliest = {
-                let now = Instant::now();
-                let mut state = self.state.lock();
-                match state.order.first().cloned() {
-                    Some((due, key)) if due <= now => {
-                        if let Some(key) = state.start(key, due, now) {
-                            return key;
-                        }
-                        continue;
-                    }
-                    first => first.map(|(due, _)| due),
-                }
-            };
-            match earliest {
-                Some(due) => {
+            let next = self.state.lock().take(Instant::now());
+            match next {
+                Next::Now(key) => return key,
+                Next::At(due) => {
                     tokio::select! {
-                        () = sleep_until(due) => {}
+                        () = sleep_until(due.into()) => {}
                         () = self.earlier.notified() => {}
                     }
                 }
-                None => self.earlier.notified().await,
+                Next::Never => self.earlier.notified().await,
             }
         }
     }
 
     /// Ends what [`Self::next`] began.
     pub(super) fn done(&self, key: Key, end: End) {
-        let now = Instant::now();
-        let mut state = self.state.lock();
-        let again = state.running.remove(&key).flatten();
-        let pace = state.pace.entry(key.clone()).or_insert_with(|| Pace::new(now));
-        let later = match end {
-            End::Gone => {
-                state.pace.remove(&key);
-                None
-            }
-            End::Failed => {
-                pace.failures = pace.failures.saturating_add(1);
-                let pause = backoff(pace.failures, random());
-                pace.not_before = Some(now + pause.min(AFTER_FAILURE));
-                Some(now + pause)
-            }
-            End::Done(after) => {
-                pace.refill(now);
-                (pace.failures, pace.not_before) = (0, None);
-                if pace.tokens >= BURST {
-                    state.pace.remove(&key);
-                }
-                Some(now + after.unwrap_or_else(|| jittered(RESYNC, random())))
-            }
-        };
-        let not_before = state.pace.get(&key).and_then(|pace| pace.not_before);
-        let again = again.map(|again| not_before.map_or(again, |not_before| again.max(not_before)));
-        if let Some(due) = again.into_iter().chain(later).min() {
-            state.schedule(key, due);
-        }
-        drop(state);
+        self.state.lock().done(key, end, Instant::now(), random());
         self.earlier.notify_one();
     }
 
@@ -166,7 +115,26 @@ impl Queue {
     }
 }
 
+/// What is next.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Now(Key),
+    At(Instant),
+    Never,
+}
+
 impl State {
+    fn add(&mut self, key: Key, after: Duration, now: Instant) {
+        let mut due = now + after;
+        if let Some(not_before) = self.pace.get(&key).and_then(|pace| pace.not_before) {
+            due = due.max(not_before);
+        }
+        match self.running.get_mut(&key) {
+            Some(again) => *again = Some(again.map_or(due, |again| again.min(due))),
+            None => self.schedule(key, due),
+        }
+    }
+
     fn schedule(&mut self, key: Key, due: Instant) {
         match self.due.get(&key).copied() {
             Some(before) if before <= due => return,
@@ -180,19 +148,53 @@ impl State {
     }
 
     /// Takes what is due, unless it was taken too often lately: then it waits.
-    fn start(&mut self, key: Key, due: Instant, now: Instant) -> Option<Key> {
-        self.order.remove(&(due, key.clone()));
-        self.due.remove(&key);
+    fn take(&mut self, now: Instant) -> Next {
+        while let Some((due, key)) = self.order.first().cloned() {
+            if due > now {
+                return Next::At(due);
+            }
+            self.order.pop_first();
+            self.due.remove(&key);
+            let pace = self.pace.entry(key.clone()).or_insert_with(|| Pace::new(now));
+            pace.refill(now);
+            if pace.tokens < 1.0 {
+                let wait = pace.wait();
+                self.schedule(key, now + wait);
+                continue;
+            }
+            pace.tokens -= 1.0;
+            self.running.insert(key.clone(), None);
+            return Next::Now(key);
+        }
+        Next::Never
+    }
+
+    fn done(&mut self, key: Key, end: End, now: Instant, random: f64) {
+        let mut again = self.running.remove(&key).flatten();
         let pace = self.pace.entry(key.clone()).or_insert_with(|| Pace::new(now));
         pace.refill(now);
-        if pace.tokens < 1.0 {
-            let wait = pace.wait();
-            self.schedule(key, now + wait);
-            return None;
+        let later = match end {
+            End::Gone => {
+                self.pace.remove(&key);
+                None
+            }
+            End::Failed => {
+                pace.failures = pace.failures.saturating_add(1);
+                let pause = backoff(pace.failures, random);
+                // What touched it meanwhile may have been its own doing.
+                let not_before = now + pause.min(AFTER_FAILURE);
+                pace.not_before = Some(not_before);
+                again = again.map(|again| again.max(not_before));
+                Some(now + pause)
+            }
+            End::Done(after) => {
+                (pace.failures, pace.not_before) = (0, None);
+                Some(now + after.unwrap_or_else(|| jittered(RESYNC, random)))
+            }
+        };
+        if let Some(due) = again.into_iter().chain(later).min() {
+            self.schedule(key, due);
         }
-        pace.tokens -= 1.0;
-        self.running.insert(key.clone(), None);
-        Some(key)
     }
 }
 
@@ -218,14 +220,18 @@ fn random() -> f64 {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn key(name: &str) -> Key {
         Key::new("a", name)
     }
 
-    async fn next(queue: &Queue) -> Option<Key> {
-        tokio::time::timeout(Duration::from_millis(1), queue.next())
-            .await
-            .ok()
+    /// One that is due, begun at this time.
+    fn begun(now: Instant) -> State {
+        let mut state = State::default();
+        state.add(key("x"), Duration::ZERO, now);
+        assert_eq!(state.take(now), Next::Now(key("x")));
+        state
     }
 
     #[test]
@@ -235,85 +241,94 @@ mod tests {
             .into();
         assert_eq!(pauses, [200, 400, 800, 12_800, 25_600, 30_000, 30_000]);
         assert_eq!(backoff(1, 0.0), Duration::from_millis(100));
-        assert_eq!(jittered(Duration::from_secs(10), 0.5), Duration::from_secs(10));
+        assert_eq!(jittered(SECOND * 10, 0.5), SECOND * 10);
         assert!((0.0..=1.0).contains(&random()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn resource_waits_once_and_is_due_at_the_earliest_time_asked_for() {
-        let queue = Queue::default();
-        queue.add(key("x"), Duration::from_secs(5));
-        queue.add(key("x"), Duration::from_secs(1));
-        queue.add(key("x"), Duration::from_secs(3));
-        assert_eq!(next(&queue).await, None);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(queue.depth(), 1);
-        assert_eq!(next(&queue).await, Some(key("x")));
-        tokio::time::advance(Duration::from_secs(9)).await;
-        assert_eq!(next(&queue).await, None);
+    #[test]
+    fn resource_waits_once_and_is_due_at_the_earliest_time_asked_for() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for seconds in [5, 1, 3] {
+            state.add(key("x"), SECOND * seconds, now);
+        }
+        assert_eq!(state.take(now), Next::At(now + SECOND));
+        assert_eq!(state.take(now + SECOND), Next::Now(key("x")));
+        assert_eq!(state.take(now + SECOND * 9), Next::Never);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn resource_is_never_reconciled_twice_at_a_time() {
-        let queue = Queue::default();
-        queue.add(key("x"), Duration::ZERO);
-        assert_eq!(next(&queue).await, Some(key("x")));
-        queue.add(key("x"), Duration::ZERO);
-        assert_eq!(next(&queue).await, None);
-        queue.done(key("x"), End::Done(None));
+    #[test]
+    fn resource_is_never_reconciled_twice_at_a_time() {
+        let now = Instant::now();
+        let mut state = begun(now);
+        state.add(key("x"), Duration::ZERO, now);
+        assert_eq!(state.take(now), Next::Never);
+        state.done(key("x"), End::Done(None), now, 0.5);
         assert_eq!(
-            next(&queue).await,
-            Some(key("x")),
+            state.take(now),
+            Next::Now(key("x")),
             "once more, since it was touched meanwhile"
         );
-        queue.done(key("x"), End::Done(None));
-        assert_eq!(next(&queue).await, None);
-        tokio::time::advance(RESYNC * 2).await;
-        assert_eq!(next(&queue).await, Some(key("x")), "the slow look");
+        state.done(key("x"), End::Done(None), now, 0.5);
+        assert_eq!(state.take(now), Next::At(now + RESYNC), "the slow look");
+        state.add(key("x"), SECOND, now);
+        assert_eq!(state.take(now), Next::At(now + SECOND));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn failure_is_tried_again_later_and_a_touch_brings_it_forward_to_a_second() {
-        let queue = Queue::default();
-        queue.add(key("x"), Duration::ZERO);
-        for _ in 0..10 {
-            let failed = queue.next().await;
-            queue.done(failed, End::Failed);
+    #[test]
+    fn failure_is_tried_again_later_and_a_touch_brings_it_forward_to_a_second() {
+        let mut now = Instant::now();
+        let mut state = begun(now);
+        for failures in 1..10 {
+            state.done(key("x"), End::Failed, now, 1.0);
+            now += backoff(failures, 1.0);
+            assert_eq!(state.take(now), Next::Now(key("x")));
         }
-        queue.add(key("x"), Duration::ZERO);
-        assert_eq!(next(&queue).await, None);
-        tokio::time::advance(AFTER_FAILURE).await;
-        assert_eq!(next(&queue).await, Some(key("x")));
-        queue.done(key("x"), End::Done(None));
-        queue.add(key("x"), Duration::ZERO);
-        assert_eq!(next(&queue).await, Some(key("x")), "success forgets");
+        state.add(key("x"), Duration::ZERO, now);
+        state.done(key("x"), End::Failed, now, 1.0);
+        assert_eq!(state.take(now), Next::At(now + AFTER_FAILURE));
+        assert_eq!(state.take(now + AFTER_FAILURE), Next::Now(key("x")));
+        state.done(key("x"), End::Done(None), now + AFTER_FAILURE, 1.0);
+        state.add(key("x"), Duration::ZERO, now + AFTER_FAILURE);
+        assert_eq!(
+            state.take(now + AFTER_FAILURE),
+            Next::Now(key("x")),
+            "success forgets"
+        );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn resource_that_is_touched_without_end_is_slowed_down() {
-        let queue = Queue::default();
-        let began = Instant::now();
+    #[test]
+    fn resource_that_is_touched_without_end_is_slowed_down() {
+        let (mut state, began) = (State::default(), Instant::now());
+        let mut now = began;
         for _ in 0..100 {
-            queue.add(key("x"), Duration::ZERO);
-            let found = queue.next().await;
-            queue.done(found, End::Done(None));
+            state.add(key("x"), Duration::ZERO, now);
+            if let Next::At(due) = state.take(now) {
+                now = due;
+                assert_eq!(state.take(now), Next::Now(key("x")));
+            }
+            state.done(key("x"), End::Done(None), now, 0.5);
         }
-        let took = began.elapsed();
-        assert!((9..11).contains(&took.as_secs()), "{took:?}");
+        assert!((9..11).contains(&(now - began).as_secs()), "{:?}", now - began);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_kept_of_what_is_gone() {
-        let queue = Queue::default();
-        queue.add(key("x"), Duration::ZERO);
-        let found = queue.next().await;
-        queue.done(found, End::Gone);
-        let state = queue.state.lock();
+    #[test]
+    fn nothing_is_kept_of_what_is_gone() {
+        let now = Instant::now();
+        let mut state = begun(now);
+        state.done(key("x"), End::Gone, now, 0.5);
         assert!(
             state.order.is_empty()
                 && state.due.is_empty()
                 && state.running.is_empty()
                 && state.pace.is_empty()
         );
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_is_woken_by_what_is_due_earlier() {
+        let queue = Queue::default();
+        queue.add(key("x"), SECOND * 600);
+        let (found, ()) = tokio::join!(queue.next(), async { queue.add(key("y"), Duration::ZERO) });
+        assert_eq!(found, key("y"));
     }
 }
