@@ -21,7 +21,7 @@ pub struct Member {
 }
 
 /// The pools of a Cluster, with the size of each.
-pub(super) fn pools(cluster: &Cluster) -> Vec<(Pool, i32)> {
+pub(crate) fn pools(cluster: &Cluster) -> Vec<(Pool, i32)> {
     let pools = if cluster.spec.pools.is_empty() {
         default_pools()
     } else {

@@ -38,7 +38,7 @@ pub use config_map::{config_map, identity_config_map, read_identity, with_data};
 pub use coordinators::{Voter, next_voter, stale_voter};
 pub use desired::{Desired, desired};
 pub use disruption::disruption_budget;
-pub use dynamic::{Dynamic, THROTTLE_ANNOTATION, THROTTLE_DEFAULT, dynamic, throttle};
+pub use dynamic::{Dynamic, THROTTLE_ANNOTATION, THROTTLE_DEFAULT, dynamic, is_dynamic, throttle};
 pub use exposure::{Node, Reach, ServiceReach, bootstrap_servers, certificate_hosts, placement};
 pub use identity::Identity;
 pub use ingress::ingresses;
@@ -58,6 +58,8 @@ pub use standing::{Work, silence, standing};
 pub use statefulset::stateful_set;
 pub use status::{PoolObserved, StatusInput, status};
 pub use validate::validate;
-pub use volume::{Growth, claim_templates, data_dirs, growth, volumes};
+pub use volume::{Growth, claim_templates, claims_differ, data_dirs, growth, volumes};
+
+pub(crate) use member::pools;
 
 use member::members_at;

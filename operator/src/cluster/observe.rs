@@ -22,15 +22,19 @@ const BROKEN: [&str; 8] = [
 
 /// How brokers are reached, from what Kubernetes says of the Cluster's Services and pods, and of nodes.
 #[must_use]
-pub fn reach(services: &[core::Service], nodes: &[core::Node], pods: &[core::Pod]) -> Reach {
+pub fn reach<'a>(
+    services: impl IntoIterator<Item = &'a core::Service>,
+    nodes: impl IntoIterator<Item = &'a core::Node>,
+    pods: impl IntoIterator<Item = &'a core::Pod>,
+) -> Reach {
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     Reach {
         services: services
-            .iter()
+            .into_iter()
             .map(|service| (name(&service.metadata.name), service_reach(service)))
             .collect(),
         nodes: nodes
-            .iter()
+            .into_iter()
             .map(|node| {
                 let labels = node.metadata.labels.clone().unwrap_or_default();
                 let address = address(node);
@@ -38,7 +42,7 @@ pub fn reach(services: &[core::Service], nodes: &[core::Node], pods: &[core::Pod
             })
             .collect(),
         pods: pods
-            .iter()
+            .into_iter()
             .filter_map(|pod| Some((name(&pod.metadata.name), pod.spec.as_ref()?.node_name.clone()?)))
             .collect(),
     }
@@ -71,7 +75,7 @@ fn address(node: &core::Node) -> Option<String> {
 
 /// The pod of every member, in their order. One that is not there yet is gone.
 #[must_use]
-pub fn pods(cluster: &Cluster, members: &[Member], observed: &[core::Pod]) -> Vec<Pod> {
+pub fn pods(cluster: &Cluster, members: &[Member], observed: &[&core::Pod]) -> Vec<Pod> {
     let names = Names::of(cluster);
     members
         .iter()
@@ -79,6 +83,7 @@ pub fn pods(cluster: &Cluster, members: &[Member], observed: &[core::Pod]) -> Ve
             let name = names.pod(member);
             let found = observed
                 .iter()
+                .copied()
                 .find(|pod| pod.metadata.name.as_deref() == Some(name.as_str()));
             let annotations = found.and_then(|pod| pod.metadata.annotations.as_ref());
             let revision = annotations.and_then(|all| all.get(REVISION_ANNOTATION));
@@ -245,7 +250,7 @@ mod tests {
         let cluster = testing::cluster();
         let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
         let observed = [pod("events-main-1", ready), pod("events-main-0", json!({}))];
-        let pods = pods(&cluster, &testing::members(&cluster), &observed);
+        let pods = pods(&cluster, &testing::members(&cluster), &observed.each_ref());
         let states: Vec<_> = pods
             .iter()
             .map(|pod| (pod.broker.0, pod.revision.to_string(), pod.state.clone()))

@@ -253,7 +253,7 @@ mod tests {
         let pod = |id, state| Pod {
             broker: BrokerId(id),
             pool: "main".into(),
-            revision: crate::cluster::Revision::default(),
+            revision: Revision::default(),
             state,
         };
         let voters = BTreeSet::from([BrokerId(0), BrokerId(1), BrokerId(2)]);

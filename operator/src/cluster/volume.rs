@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use serde_json::{Value, json};
+
 use super::names::{Names, pool_labels};
 use super::quantity;
 use crate::Problem;
@@ -85,6 +87,27 @@ pub fn claim_templates(cluster: &Cluster, pool: &Pool) -> Vec<PersistentVolumeCl
             status: None,
         })
         .collect()
+}
+
+/// Whether a StatefulSet asks for other claims than the one that is there, as JSON both. Kubernetes lets nobody change that.
+#[must_use]
+pub fn claims_differ(desired: &Value, live: &Value) -> bool {
+    let claims = |set: &Value| -> Vec<Value> {
+        let templates = set["spec"]["volumeClaimTemplates"].as_array();
+        templates
+            .into_iter()
+            .flatten()
+            .map(|claim| {
+                let size = claim["spec"]["resources"]["requests"]["storage"].as_str();
+                json!({
+                    "name": claim["metadata"]["name"],
+                    "class": claim["spec"]["storageClassName"],
+                    "size": size.and_then(quantity::read),
+                })
+            })
+            .collect()
+    };
+    claims(desired) != claims(live)
 }
 
 /// A claim that is to become larger.
@@ -221,5 +244,23 @@ mod tests {
             growth(&cluster, pool, &claims("20Gi")).unwrap_err().to_string(),
             "spec.pools[main].volumes[data].size: the volume `data-events-main-0` has 20Gi and cannot shrink to 10Gi: volumes only grow"
         );
+    }
+
+    #[test]
+    fn claims_of_a_statefulset_are_compared_as_kubernetes_keeps_them() {
+        let set = |size: &str, class: Option<&str>| {
+            let mut claim =
+                json!({"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}});
+            if let Some(class) = class {
+                claim["spec"]["storageClassName"] = class.into();
+            }
+            json!({"spec": {"volumeClaimTemplates": [claim]}})
+        };
+        let mut live = set("1Gi", None);
+        live["spec"]["volumeClaimTemplates"][0]["status"] = json!({"phase": "Pending"});
+        assert!(!claims_differ(&set("1024Mi", None), &live));
+        assert!(claims_differ(&set("2Gi", None), &live));
+        assert!(claims_differ(&set("1Gi", Some("fast")), &live));
+        assert!(claims_differ(&json!({"spec": {}}), &live));
     }
 }

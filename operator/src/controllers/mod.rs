@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{self, Writer};
 use crate::cache::{Cache, ReadError};
 use crate::cluster::Site;
+use crate::fleet::Fleets;
 use crate::metrics::Metrics;
 
 /// What the controllers share.
@@ -27,6 +28,8 @@ pub struct Context {
     pub writer: Writer,
     /// What is in Kubernetes.
     pub cache: Cache,
+    /// What brokers say, and the way to them.
+    pub fleets: Fleets,
     /// What the operator's flags say.
     pub site: Site,
     /// What is counted.
@@ -42,6 +45,7 @@ impl Context {
         Self {
             writer,
             cache,
+            fleets: Fleets::default(),
             site,
             metrics,
             clusters: cluster::Memories::default(),

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use flotilla_crds::Cluster;
 
+use super::Context;
 use super::queue::Queue;
 use crate::Key;
 use crate::cache::{Cache, Touched};
 use crate::cluster::Names;
+use crate::fleet::{Change, What};
 
 /// Changes that come together are answered together.
 const SOON: Duration = Duration::from_millis(20);
@@ -106,6 +108,31 @@ pub(super) fn route(touched: &Touched, cache: &Cache, queues: &Queues) {
             queues.users_in(cache, name);
         }
         Touched::Undecodable { .. } => {}
+    }
+}
+
+/// What a change of a fleet concerns.
+pub(super) fn route_fleet(change: &Change, context: &Context, queues: &Queues) {
+    let cache = &context.cache;
+    if super::cluster::cares(change, context) {
+        queues.clusters.add(change.cluster.clone(), SOON);
+    }
+    match &change.what {
+        What::Topic(name) => {
+            for topic in cache.topics_named(&change.cluster, name) {
+                queues.topics.add(Key::of(&topic.metadata), SOON);
+            }
+        }
+        What::User(name) => {
+            for user in cache.users_named(&change.cluster, name) {
+                queues.users.add(Key::of(&user.metadata), SOON);
+            }
+        }
+        What::Connected | What::Lost | What::Brokers => {
+            queues.topics_of(cache, &change.cluster);
+            queues.users_of(cache, &change.cluster);
+        }
+        What::Quorum => {}
     }
 }
 

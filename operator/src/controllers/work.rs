@@ -75,6 +75,7 @@ pub(super) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
 /// Turns changes into work, for ever. Whoever lags behind looks at everything.
 async fn listen(context: Arc<Context>, queues: Arc<Queues>) {
     let mut touched = context.cache.touched();
+    let mut changes = context.fleets.changes();
     triggers::everything(&context.cache, &queues);
     for (kind, broken) in context.cache.undecodable() {
         for key in broken.keys() {
@@ -82,7 +83,14 @@ async fn listen(context: Arc<Context>, queues: Arc<Queues>) {
         }
     }
     loop {
-        match touched.recv().await {
+        let heard = tokio::select! {
+            heard = touched.recv() => heard,
+            change = changes.next() => {
+                triggers::route_fleet(&change, &context, &queues);
+                continue;
+            }
+        };
+        match heard {
             Ok(crate::cache::Touched::Undecodable { kind, key }) => {
                 undecodable::report(&context, kind, &key).await;
             }

@@ -1,0 +1,337 @@
+//! The objects of a Cluster: applied where they differ, StatefulSets last, and taken away when they are no longer wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flotilla_crds::Reason;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::ApiResource;
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
+
+use super::memory::Memory;
+use super::observed::{Kind, json as json_of};
+use super::{Error, Reconcile};
+use crate::cluster::scale::Scale;
+use crate::cluster::{CLUSTER_LABEL, Desired, Growth, Names, claims_differ, growth, pools};
+use crate::{Problem, apply};
+
+impl Kind {
+    fn resource(self) -> ApiResource {
+        match self {
+            Self::Ingress => ApiResource::erase::<Ingress>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+            Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::Secret => ApiResource::erase::<Secret>(&()),
+        }
+    }
+}
+
+impl Reconcile<'_> {
+    /// Makes all objects so. A problem means that some were left as they are, because the API server does not take what was asked for.
+    pub(super) async fn objects(
+        &self,
+        desired: &Desired,
+        scale: &Scale,
+        memory: &mut Memory,
+    ) -> Result<Option<Problem>, Error> {
+        let growing = match self.growth() {
+            Ok(growing) => growing,
+            Err(problem) => return Ok(Some(problem)),
+        };
+        if let Some(problem) = self.checked(desired, memory).await? {
+            return Ok(Some(problem));
+        }
+        for claim in growing {
+            self.grow(&claim).await?;
+        }
+        let mut problem = None;
+        for object in &desired.objects {
+            let (kind, name) = (word(object, "kind"), name_of(object));
+            let mut live = self.observed.live(kind, name);
+            if live.is_none() {
+                live = self.found(kind, name).await?;
+                if let Some(found) = &live
+                    && let Some(owner) = self.foreign(found)
+                {
+                    let what = format!(
+                        "there is one already, which belongs to {owner}: rename one of the two, or delete it"
+                    );
+                    problem.get_or_insert(Problem::because(Reason::Conflict, format!("{kind} {name}"), what));
+                    continue;
+                }
+            }
+            if kind == "StatefulSet" && !self.replaced(object, live.as_ref()).await? {
+                continue;
+            }
+            match self.context.writer.apply(object, live.as_ref()).await {
+                Ok(_) => {}
+                // One that is refused keeps none of the others back.
+                Err(error @ (apply::Error::Invalid(_) | apply::Error::Forbidden(_))) => {
+                    let found = Problem::because(error.reason(), format!("{kind} {name}"), error.to_string());
+                    problem.get_or_insert(found);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.shrink_leaving(scale).await?;
+        self.prune(desired, scale).await?;
+        Ok(problem)
+    }
+
+    /// An object that the cache does not have: it is not there, or lacks the Cluster's label. It is never written over unseen.
+    async fn found(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
+        let (cache, namespace) = (&self.context.cache, self.key.namespace.as_str());
+        Ok(match kind {
+            "ConfigMap" => cache
+                .read::<ConfigMap>(namespace, name)
+                .await?
+                .as_ref()
+                .and_then(json_of),
+            "Service" => cache
+                .read::<Service>(namespace, name)
+                .await?
+                .as_ref()
+                .and_then(json_of),
+            "Ingress" => cache
+                .read::<Ingress>(namespace, name)
+                .await?
+                .as_ref()
+                .and_then(json_of),
+            "NetworkPolicy" => cache
+                .read::<NetworkPolicy>(namespace, name)
+                .await?
+                .as_ref()
+                .and_then(json_of),
+            "PodDisruptionBudget" => {
+                let found = cache.read::<PodDisruptionBudget>(namespace, name).await?;
+                found.as_ref().and_then(json_of)
+            }
+            "StatefulSet" => cache
+                .read::<StatefulSet>(namespace, name)
+                .await?
+                .as_ref()
+                .and_then(json_of),
+            _ => None,
+        })
+    }
+
+    /// Whose an object is that is not this Cluster's. One that an earlier Cluster of the same name left behind is taken over.
+    fn foreign(&self, live: &Value) -> Option<String> {
+        let metadata = &live["metadata"];
+        let owners = metadata["ownerReferences"].as_array();
+        let owner = owners
+            .into_iter()
+            .flatten()
+            .find(|owner| owner["controller"] == true);
+        if let Some(owner) = owner
+            && (owner["kind"] != "Cluster" || owner["name"] != self.key.name.as_str())
+        {
+            return Some(format!("{} {}", word(owner, "kind"), word(owner, "name")));
+        }
+        let label = metadata["labels"][CLUSTER_LABEL].as_str();
+        match label {
+            Some(label) if label == self.key.name => None,
+            Some(label) => Some(format!("the Cluster {label}")),
+            None => Some("somebody else".to_owned()),
+        }
+    }
+
+    /// Whether the API server would take the pods with the user's overlays on them. It is asked about a StatefulSet of another name: of
+    /// one that is there, much cannot change, and is replaced instead.
+    async fn checked(&self, desired: &Desired, memory: &mut Memory) -> Result<Option<Problem>, Error> {
+        for (pool, _) in pools(self.cluster) {
+            if pool.template.is_none() {
+                continue;
+            }
+            let name = Names::of(self.cluster).pool(&pool.name);
+            let set = desired
+                .objects
+                .iter()
+                .find(|object| word(object, "kind") == "StatefulSet" && name_of(object) == name);
+            let Some(set) = set else { continue };
+            let mut trial = set.clone();
+            trial["metadata"]["name"] = format!("{name}-dry-run").into();
+            trial["spec"]["replicas"] = 0.into();
+            let said = hex(&trial);
+            if memory.accepted.get(&pool.name) == Some(&said) {
+                continue;
+            }
+            match self.context.writer.dry_run(&trial).await {
+                Ok(_) => {
+                    memory.accepted.insert(pool.name.clone(), said);
+                }
+                Err(apply::Error::Invalid(message)) => {
+                    let field = format!("spec.pools[{}].template", pool.name);
+                    return Ok(Some(Problem::spec(field, message)));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The claims that are to become larger.
+    fn growth(&self) -> Result<Vec<Growth>, Problem> {
+        let claims: BTreeMap<String, String> = self
+            .observed
+            .claims
+            .iter()
+            .filter_map(|claim| {
+                let asked = claim
+                    .spec
+                    .as_ref()?
+                    .resources
+                    .as_ref()?
+                    .requests
+                    .as_ref()?
+                    .get("storage")?;
+                Some((claim.metadata.name.clone()?, asked.0.clone()))
+            })
+            .collect();
+        let mut growing = Vec::new();
+        for (pool, _) in pools(self.cluster) {
+            growing.extend(growth(self.cluster, &pool, &claims)?);
+        }
+        Ok(growing)
+    }
+
+    async fn grow(&self, growth: &Growth) -> Result<(), Error> {
+        let claim = json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": growth.claim, "namespace": self.key.namespace},
+            "spec": {"resources": {"requests": {"storage": growth.size}}},
+        });
+        match self.context.writer.apply(&claim, None).await {
+            Ok(_) => {
+                let what = format!("volume {} grows to {}", growth.claim, growth.size);
+                self.say("VolumeGrows", &what).await;
+                Ok(())
+            }
+            // Its class does not let it grow: brokers go on with what they have.
+            Err(error @ (apply::Error::Invalid(_) | apply::Error::Forbidden(_))) => {
+                self.warn("VolumeCannotGrow", &error.to_string()).await;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a StatefulSet can be applied now. One whose claims change cannot be changed: it goes, its pods stay, and the next look makes
+    /// the new one, which takes them over.
+    async fn replaced(&self, desired: &Value, live: Option<&Value>) -> Result<bool, Error> {
+        let Some(live) = live else { return Ok(true) };
+        if !live["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(false);
+        }
+        if !claims_differ(desired, live) {
+            return Ok(true);
+        }
+        let (name, uid) = (
+            name_of(live),
+            live["metadata"]["uid"].as_str().unwrap_or_default(),
+        );
+        let resource = Kind::StatefulSet.resource();
+        self.context
+            .writer
+            .orphan(&resource, &self.key.namespace, name, uid)
+            .await?;
+        self.say(
+            "StatefulSetReplaced",
+            &format!("the volumes of {name} change; its pods stay"),
+        )
+        .await;
+        Ok(false)
+    }
+
+    /// Pools that the Cluster no longer has lose their brokers as they become empty.
+    async fn shrink_leaving(&self, scale: &Scale) -> Result<(), Error> {
+        let stays: BTreeSet<String> = pools(self.cluster)
+            .into_iter()
+            .map(|(pool, _)| pool.name)
+            .collect();
+        for (pool, set) in &self.observed.sets {
+            let now = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            let size = scale.sizes.get(pool).copied().unwrap_or(now);
+            if !stays.contains(pool) && size < now {
+                let name = Names::of(self.cluster).pool(pool);
+                let patch = json!({"spec": {"replicas": size}});
+                let resource = Kind::StatefulSet.resource();
+                self.context
+                    .writer
+                    .merge(&resource, &self.key.namespace, &name, &patch)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what is no longer wanted. What a pool needs stays as long as it has pods, or should have some.
+    async fn prune(&self, desired: &Desired, scale: &Scale) -> Result<(), Error> {
+        let names = Names::of(self.cluster);
+        let mut kept: BTreeSet<(String, String)> = desired
+            .objects
+            .iter()
+            .map(|object| (word(object, "kind").to_owned(), name_of(object).to_owned()))
+            .collect();
+        let mut keep = |kind: &str, name: String| kept.insert((kind.to_owned(), name));
+        keep("ConfigMap", names.identity());
+        keep("ConfigMap", names.pending());
+        for authority in ["internal", "cluster", "clients"] {
+            keep("Secret", names.authority(authority));
+        }
+        let staying = pools(self.cluster).into_iter().map(|(pool, _)| pool.name);
+        let holding = scale
+            .sizes
+            .iter()
+            .filter(|(_, size)| **size > 0)
+            .map(|(pool, _)| pool.clone());
+        let pods = self
+            .observed
+            .pods
+            .iter()
+            .filter_map(|pod| super::observed::pool_of(&pod.metadata));
+        let pools: BTreeSet<String> = staying.chain(holding).chain(pods.map(str::to_owned)).collect();
+        for pool in pools {
+            keep("StatefulSet", names.pool(&pool));
+            keep("ConfigMap", names.pool(&pool));
+            keep("Secret", names.certificates(&pool));
+        }
+        for (kind, name, uid) in self.observed.owned_by(self.cluster) {
+            if !kept.contains(&(format!("{kind:?}"), name.clone())) {
+                let gone = self
+                    .context
+                    .writer
+                    .delete(&kind.resource(), &self.key.namespace, &name, &uid)
+                    .await;
+                match gone {
+                    Ok(_) | Err(apply::Error::Conflict(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn word<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().unwrap_or_default()
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+fn hex(object: &Value) -> String {
+    digest(&SHA256, object.to_string().as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
