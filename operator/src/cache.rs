@@ -100,6 +100,8 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    /// The namespaces that are watched; none: all.
+    watched: Vec<String>,
     metrics: Metrics,
     touched: broadcast::Sender<Touched>,
     /// Watches whose first list is not complete.
@@ -160,16 +162,17 @@ impl Cache {
         metrics: &Metrics,
         shutdown: &CancellationToken,
     ) -> Self {
-        let cache = Self::empty(client, metrics.clone());
+        let cache = Self::empty(client, namespaces.to_vec(), metrics.clone());
         watch::start(&cache, namespaces, shutdown);
         let counted = cache.clone();
         metrics.before_reading(move |metrics| counted.count(metrics));
         cache
     }
 
-    fn empty(client: Client, metrics: Metrics) -> Self {
+    fn empty(client: Client, watched: Vec<String>, metrics: Metrics) -> Self {
         Self(Arc::new(Inner {
             client,
+            watched,
             metrics,
             touched: broadcast::Sender::new(TOUCHED_MAX),
             unsynced: signal::Sender::new(0),
@@ -341,6 +344,12 @@ impl Cache {
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         self.0.nodes.all()
+    }
+
+    /// Whether what is in a namespace is known here.
+    #[must_use]
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.0.watched.is_empty() || self.0.watched.iter().any(|watched| watched == namespace)
     }
 
     /// The labels of a namespace, if it is there.

@@ -2,6 +2,7 @@
 //! changes in Kubernetes or in a fleet says what must be looked at again; nothing is polled but for a slow look every ten minutes.
 
 pub mod cluster;
+mod pending;
 mod queue;
 pub mod topic;
 mod triggers;
@@ -36,6 +37,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// What is known of each Cluster beside its status.
     pub clusters: cluster::Memories,
+    /// What is known of fleets for their Topics.
+    pub topics: topic::Memories,
 }
 
 impl Context {
@@ -49,6 +52,7 @@ impl Context {
             site,
             metrics,
             clusters: cluster::Memories::default(),
+            topics: topic::Memories::default(),
         }
     }
 

@@ -185,8 +185,8 @@ mod tests {
         let of = |owner: Option<Owner>| held(owner, &[1], &[]);
         let (ours, nobodys) = (of(Some(owner("page-views", "1"))), of(None));
         let (same_name, anothers) = (of(Some(owner("page-views", "0"))), of(Some(owner("other", "9"))));
-        let (ours, nobodys) = (ours.found(), nobodys.found());
-        let (same_name, anothers) = (same_name.found(), anothers.found());
+        let (ours, nobodys) = (Found::of(&ours), Found::of(&nobodys));
+        let (same_name, anothers) = (Found::of(&same_name), Found::of(&anothers));
         let mut heir = topic(json!({}));
         heir.metadata.name = Some("heir".to_owned());
         let mut stays_for_heir = "release, Retained: topic `page_views` stays: ".to_owned();

@@ -16,7 +16,7 @@ pub use allowed::allowed;
 pub use departure::{Departing, Departure, Home, Outcome, Reached, Said, depart, outcome};
 pub use desired::{Existing, apply};
 pub use news::{News, turn};
-pub use observed::{Found, Observed, Replicas};
+pub use observed::{Found, Observed};
 pub use owners::{Claim, conflict, eldest, settle};
 pub use plan::{Known, Plan, plan};
 pub use status::{Settings, status, status_paused};

@@ -217,15 +217,16 @@ fn differences(command: &ApplyTopic, found: &Found<'_>) -> Vec<Difference> {
         differences.push(Difference::Replicas(found.replicas.clone(), command.replicas));
     }
     for config in &command.configs {
-        let is = found.configs.get(&config.key);
-        if is != config.value.as_ref() {
-            let setting = Difference::Setting(config.key.clone(), is.cloned(), config.value.clone());
+        let is = found.configs.get(config.key.as_str()).copied();
+        if is != config.value.as_deref() {
+            let setting =
+                Difference::Setting(config.key.clone(), is.map(str::to_owned), config.value.clone());
             differences.push(setting);
         }
     }
     for key in &command.previous_configs {
-        if let Some(is) = found.configs.get(key) {
-            differences.push(Difference::Setting(key.clone(), Some(is.clone()), None));
+        if let Some(is) = found.configs.get(key.as_str()) {
+            differences.push(Difference::Setting(key.clone(), Some((*is).to_owned()), None));
         }
     }
     differences

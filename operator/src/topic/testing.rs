@@ -1,13 +1,10 @@
 //! A Topic as users write it and a topic as the fleet has it, for the tests of this room.
 
-use std::collections::BTreeMap;
-
 use flotilla_control::Uuid;
-use flotilla_control::proto::metadata::Owner;
+use flotilla_control::proto::fleet::TopicState;
+use flotilla_control::proto::metadata::{self as proto, KeyValue, Owner, Partition};
 use flotilla_crds::Topic;
 use serde_json::{Value, json};
-
-use super::{Found, Replicas};
 
 /// `shop/page-views`, the Kafka topic `page_views` with two partitions of two replicas, with these fields of the specification
 /// besides or instead.
@@ -68,39 +65,26 @@ pub(super) fn owner(name: &str, uid: &str) -> Owner {
     }
 }
 
-/// The Kafka topic `page_views` as a fleet holds it.
-pub(super) struct Held {
-    pub(super) id: Uuid,
-    pub(super) owner: Option<Owner>,
-    pub(super) partitions: Vec<Replicas>,
-    pub(super) configs: BTreeMap<String, String>,
-}
-
-impl Held {
-    pub(super) fn found(&self) -> Found<'_> {
-        Found::new(
-            self.id,
-            self.owner.as_ref(),
-            &self.configs,
-            self.partitions.iter().copied(),
-        )
-    }
-}
-
 /// The Kafka topic `page_views`, with so many replicas of each partition.
-pub(super) fn held(owner: Option<Owner>, replicas: &[usize], configs: &[(&str, &str)]) -> Held {
-    let partitions = replicas.iter().map(|all| Replicas {
-        all: *all,
-        adding: 0,
-        removing: 0,
+pub(super) fn held(owner: Option<Owner>, replicas: &[usize], configs: &[(&str, &str)]) -> TopicState {
+    let partitions = replicas.iter().zip(0..).map(|(replicas, partition)| Partition {
+        partition,
+        replicas: (0..).take(*replicas).collect(),
+        ..Partition::default()
     });
-    Held {
-        id: Uuid([1; 16]),
-        owner,
+    TopicState {
+        topic: Some(proto::Topic {
+            name: "page_views".to_owned(),
+            topic_id: vec![1; 16],
+            owner,
+        }),
         partitions: partitions.collect(),
         configs: configs
             .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .map(|(key, value)| KeyValue {
+                key: (*key).to_owned(),
+                value: Some((*value).to_owned()),
+            })
             .collect(),
     }
 }

@@ -1,12 +1,14 @@
 use serde_json::{Value, json};
 
-use super::super::testing::{Held, followed, held, owner, topic};
+use flotilla_control::proto::fleet::TopicState;
+
+use super::super::testing::{followed, held, owner, topic};
 use super::*;
 
 const NOBODY: &dyn Fn(&Owner) -> bool = &|_| false;
 
-fn planned(topic: &Topic, held: Option<&Held>) -> Plan {
-    let found = held.map(Held::found);
+fn planned(topic: &Topic, held: Option<&TopicState>) -> Plan {
+    let found = held.map(Found::of);
     plan(
         topic,
         Known {
@@ -17,7 +19,7 @@ fn planned(topic: &Topic, held: Option<&Held>) -> Plan {
     )
 }
 
-fn ours(replicas: &[usize], configs: &[(&str, &str)]) -> Held {
+fn ours(replicas: &[usize], configs: &[(&str, &str)]) -> TopicState {
     held(Some(owner("page-views", "1")), replicas, configs)
 }
 
@@ -152,7 +154,7 @@ fn what_somebody_else_changed_is_put_back_and_told() {
         ]
     );
     let mut made_again = held(None, TWO_BY_TWO, AS_ASKED);
-    made_again.id = flotilla_control::Uuid([2; 16]);
+    made_again.topic.as_mut().unwrap().topic_id = vec![2; 16];
     let plan = planned(&topic, Some(&made_again));
     assert!(
         told(&plan)[0]
@@ -217,7 +219,7 @@ fn a_topic_of_another_is_taken_over_only_where_that_is_allowed() {
     let plan = plan(
         &asked,
         Known {
-            found: Some(&state.found()),
+            found: Some(&Found::of(&state)),
             brokers: 3,
             may_take: &may_take,
         },
@@ -247,7 +249,7 @@ fn another_deletion_policy_is_told_to_the_fleet_and_to_nobody_else() {
 fn replicas_under_way_are_progress_and_are_not_begun_again() {
     let topic = followed(json!({"replicas": 3}), &["retention.ms"]);
     let mut state = ours(&[3, 3], AS_ASKED);
-    state.partitions[1].adding = 1;
+    state.partitions[1].adding_replicas = vec![2];
     let plan = planned(&topic, Some(&state));
     assert_eq!(short(&plan), "nothing");
     assert_eq!(
