@@ -49,6 +49,9 @@ pub fn definitions() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// How Kubernetes writes amounts, such as `500m` or `1.5Gi`.
+const QUANTITY: &str = r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$";
+
 /// Takes away what would make the API server add to what users wrote, which shows as drift wherever lists are compared as a whole, and
 /// what it would not give back as it was: defaults (the operator knows them), `null` as a value of its own, whole numbers with a
 /// fraction, formats that it does not know.
@@ -67,6 +70,10 @@ fn plain(schema: &mut Value) {
     }
     if schema.get("format").is_some_and(|format| format == "uint16") {
         schema.insert("format".to_owned(), Value::from("int32"));
+    }
+    // The only ones of this kind are quantities.
+    if schema.get("x-kubernetes-int-or-string").is_some() {
+        schema.insert("pattern".to_owned(), Value::from(QUANTITY));
     }
     for inner in ["items", "additionalProperties"] {
         schema.get_mut(inner).into_iter().for_each(plain);

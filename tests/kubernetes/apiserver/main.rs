@@ -2,12 +2,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod admission;
 #[allow(dead_code)]
 #[path = "../control_plane.rs"]
 mod control_plane;
 #[allow(dead_code)]
 #[path = "../programs.rs"]
 mod programs;
+mod refusals;
 
 use control_plane::ControlPlane;
 
