@@ -26,7 +26,7 @@ pub use error::Error;
 
 use crate::cluster::MANAGER;
 use crate::metrics::Metrics;
-use compare::{contains, digest, shape};
+use compare::{contains, digest, foreign, shape};
 use memory::Memory;
 
 /// What keeps a resource from vanishing before what it made outside Kubernetes is undone.
@@ -73,15 +73,28 @@ impl Writer {
     }
 
     /// Makes an object so, and answers with it as it now is. Nothing is sent when `live` is so already. Other managers of the fields that
-    /// are named lose them; fields that are not named stay as they are, unless an earlier call named them.
+    /// are named lose them; fields that are not named stay as they are, unless an earlier call named them. What belongs to somebody else is
+    /// left alone.
     ///
     /// # Errors
-    /// The API server refuses it, or does not answer.
+    /// [`Error::Exists`] when there is one that belongs to somebody else; the API server refuses it, or does not answer.
     pub async fn apply(&self, desired: &Value, live: Option<&Value>) -> Result<Value, Error> {
         let mut desired = desired.clone();
         mark(&mut desired);
         let wanted = digest(&desired);
         let subject = subject(&desired)?;
+        let found = match live {
+            Some(_) => None,
+            // What is not in a cache may be there all the same: heard of later, or not ours.
+            None => self
+                .read(&subject, self.api(&subject).get_opt(&subject.name))
+                .await?
+                .map(|found| json_of(&found)),
+        };
+        let live = live.or(found.as_ref());
+        if let Some(whose) = live.and_then(|live| foreign(&desired, live)) {
+            return Err(Error::Exists(format!("{} {whose}", subject.said())));
+        }
         if let Some(live) = live
             && (contains(&desired, live)
                 || self

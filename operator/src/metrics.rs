@@ -1,5 +1,6 @@
 //! What is counted, in the form that Prometheus reads. `docs/metrics.md` says what each means.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,11 @@ struct ReadyLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabel {
+    call: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabel {
     namespace: String,
     cluster: String,
@@ -83,6 +89,7 @@ struct Numbers {
     writes: Family<WriteLabel, Counter>,
     watch_failures: Family<KindLabel, Counter>,
     fleets: Family<ClusterLabel, Gauge>,
+    fleet_calls: Family<CallLabel, Counter>,
     certificates: Family<ClusterLabel, Gauge>,
     lease: Gauge,
     refresh: Mutex<Vec<Refresh>>,
@@ -116,6 +123,7 @@ impl Metrics {
             writes: Family::default(),
             watch_failures: Family::default(),
             fleets: Family::default(),
+            fleet_calls: Family::default(),
             certificates: Family::default(),
             lease: Gauge::default(),
             refresh: Mutex::default(),
@@ -160,6 +168,11 @@ impl Metrics {
             "fleet_connected",
             "Whether the brokers of a Cluster can be reached",
             numbers.fleets.clone(),
+        );
+        registry.register(
+            "fleet_calls",
+            "Calls to brokers, by name",
+            numbers.fleet_calls.clone(),
         );
         registry.register(
             "certificate_expiry_timestamp_seconds",
@@ -237,11 +250,19 @@ impl Metrics {
     }
 
     /// Whether the brokers of a Cluster can be reached.
-    pub fn fleet(&self, cluster: &Key, connected: bool) {
+    pub(crate) fn fleet(&self, cluster: &Key, connected: bool) {
         self.0
             .fleets
             .get_or_create(&ClusterLabel::of(cluster))
             .set(i64::from(connected));
+    }
+
+    /// `calls` counts since the start.
+    pub(crate) fn fleet_calls(&self, calls: &BTreeMap<&'static str, u64>) {
+        for (call, count) in calls {
+            let counter = self.0.fleet_calls.get_or_create(&CallLabel { call });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     /// When the first certificate of a Cluster ends, in seconds since 1970.
@@ -281,6 +302,9 @@ mod tests {
         }
         metrics.forget(&gone);
         metrics.lease(true);
+        for count in [2, 5] {
+            metrics.fleet_calls(&BTreeMap::from([("ApplyTopic", count)]));
+        }
         let text = metrics.text();
         for line in [
             "flotilla_operator_reconciles_total{kind=\"Topic\",result=\"done\"} 1",
@@ -291,6 +315,7 @@ mod tests {
             "flotilla_operator_api_writes_total{verb=\"patch\",kind=\"Service\",result=\"ok\"} 1",
             "flotilla_operator_fleet_connected{namespace=\"streaming\",cluster=\"events\"} 1",
             "flotilla_operator_certificate_expiry_timestamp_seconds{namespace=\"streaming\",cluster=\"events\"} 1800000000",
+            "flotilla_operator_fleet_calls_total{call=\"ApplyTopic\"} 5",
             "flotilla_operator_lease_held 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

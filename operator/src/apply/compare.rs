@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use crate::cluster::MANAGER;
+
 /// Whether every field that is asked for is there with its value. Arrays are compared element by element and have the same length; fields
 /// beside those asked for do not matter.
 pub(super) fn contains(desired: &Value, live: &Value) -> bool {
@@ -37,6 +39,32 @@ pub(super) fn own_part(desired: &Value, live: &Value) -> Value {
             .map(|(value, found)| own_part(value, found))
             .collect(),
         _ => live.clone(),
+    }
+}
+
+/// Why what is there must not be written over with what is asked for, if it must not: another resource owns it, or nobody that is ours. What
+/// a former resource of the same name owned passes on to this one.
+pub(super) fn foreign(desired: &Value, live: &Value) -> Option<String> {
+    let owner = |object: &Value| {
+        let owners = object["metadata"]["ownerReferences"].as_array()?;
+        let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+        Some(format!(
+            "{} `{}`",
+            owner["kind"].as_str()?,
+            owner["name"].as_str()?
+        ))
+    };
+    let ours = owner(desired)?;
+    match owner(live) {
+        Some(theirs) if theirs == ours => None,
+        Some(theirs) => Some(format!(
+            "is there already, and belongs to {theirs}, not to {ours}"
+        )),
+        None => {
+            let label = &live["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+            (label != MANAGER)
+                .then(|| format!("is there already, and is not {ours}'s: rename one of them, or delete it"))
+        }
     }
 }
 
@@ -112,6 +140,31 @@ mod tests {
         assert_eq!(
             own_part(&desired, &live),
             json!({"cpu": "1", "list": [{"a": 1}], "longer": [1, 2]})
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_foreign() {
+        let owned = |kind: &str, name: &str, uid: &str| json!({"metadata": {"ownerReferences": [{"kind": kind, "name": name, "uid": uid, "controller": true}]}});
+        let desired = owned("User", "checkout", "2");
+        assert_eq!(
+            foreign(&desired, &owned("User", "checkout", "1")),
+            None,
+            "a successor inherits"
+        );
+        assert_eq!(
+            foreign(&desired, &owned("Cluster", "events", "1")).unwrap(),
+            "is there already, and belongs to Cluster `events`, not to User `checkout`"
+        );
+        assert!(foreign(&desired, &json!({"metadata": {"name": "checkout"}})).is_some());
+        let left = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": MANAGER}}});
+        assert_eq!(foreign(&desired, &left), None);
+        assert_eq!(
+            foreign(
+                &json!({"metadata": {}}),
+                &owned("StatefulSet", "events-main", "1")
+            ),
+            None
         );
     }
 

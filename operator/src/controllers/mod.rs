@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::{self, Writer};
 use crate::cache::{Cache, ReadError};
 use crate::cluster::Site;
-use crate::fleet::Fleets;
+use crate::fleet::{self, Fleets};
 use crate::metrics::Metrics;
 
 /// What the controllers share.
@@ -29,7 +29,7 @@ pub struct Context {
     pub writer: Writer,
     /// What is in Kubernetes.
     pub cache: Cache,
-    /// What brokers say, and the way to them.
+    /// The fleets that Clusters are.
     pub fleets: Fleets,
     /// What the operator's flags say.
     pub site: Site,
@@ -91,6 +91,9 @@ pub enum Error {
     /// A read from Kubernetes.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A command to a fleet.
+    #[error(transparent)]
+    Fleet(#[from] fleet::Error),
     /// Anything else.
     #[error("{0}")]
     Other(String),

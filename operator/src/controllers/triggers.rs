@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use flotilla_crds::Cluster;
 
-use super::Context;
 use super::queue::Queue;
+use super::{Context, cluster};
 use crate::Key;
 use crate::cache::{Cache, Touched};
 use crate::cluster::Names;
@@ -13,6 +13,10 @@ use crate::fleet::{Change, What};
 
 /// Changes that come together are answered together.
 const SOON: Duration = Duration::from_millis(20);
+/// Topics change by the thousand while replicas move, and a Cluster looks at all of them.
+const CLUSTER_AFTER_TOPICS: Duration = Duration::from_millis(500);
+/// Every Topic looks at the brokers, and brokers come and go together.
+const TOPICS_AFTER_BROKERS: Duration = Duration::from_millis(500);
 
 /// The three queues.
 #[derive(Default)]
@@ -23,9 +27,9 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    fn topics_of(&self, cache: &Cache, cluster: &Key) {
+    fn topics_of(&self, cache: &Cache, cluster: &Key, after: Duration) {
         for topic in cache.topics_of(cluster) {
-            self.topics.add(Key::of(&topic.metadata), SOON);
+            self.topics.add(Key::of(&topic.metadata), after);
         }
     }
 
@@ -62,7 +66,7 @@ pub(super) fn route(touched: &Touched, cache: &Cache, queues: &Queues) {
             if *own {
                 queues.clusters.add(key.clone(), SOON);
             }
-            queues.topics_of(cache, key);
+            queues.topics_of(cache, key, SOON);
             queues.users_of(cache, key);
         }
         Touched::Topic {
@@ -111,28 +115,33 @@ pub(super) fn route(touched: &Touched, cache: &Cache, queues: &Queues) {
     }
 }
 
-/// What a change of a fleet concerns.
+/// What a change in a fleet concerns.
 pub(super) fn route_fleet(change: &Change, context: &Context, queues: &Queues) {
-    let cache = &context.cache;
-    if super::cluster::cares(change, context) {
-        queues.clusters.add(change.cluster.clone(), SOON);
+    let (cluster, cache) = (&change.cluster, &context.cache);
+    if cluster::cares(change, context) {
+        let after = match change.what {
+            What::Topic(_) => CLUSTER_AFTER_TOPICS,
+            _ => SOON,
+        };
+        queues.clusters.add(cluster.clone(), after);
     }
     match &change.what {
+        What::Connected | What::Lost => {
+            queues.topics_of(cache, cluster, SOON);
+            queues.users_of(cache, cluster);
+        }
+        What::Brokers => queues.topics_of(cache, cluster, TOPICS_AFTER_BROKERS),
+        What::Quorum => {}
         What::Topic(name) => {
-            for topic in cache.topics_named(&change.cluster, name) {
+            for topic in cache.topics_named(cluster, name) {
                 queues.topics.add(Key::of(&topic.metadata), SOON);
             }
         }
         What::User(name) => {
-            for user in cache.users_named(&change.cluster, name) {
+            for user in cache.users_named(cluster, name) {
                 queues.users.add(Key::of(&user.metadata), SOON);
             }
         }
-        What::Connected | What::Lost | What::Brokers => {
-            queues.topics_of(cache, &change.cluster);
-            queues.users_of(cache, &change.cluster);
-        }
-        What::Quorum => {}
     }
 }
 

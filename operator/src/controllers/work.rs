@@ -34,15 +34,10 @@ pub(super) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         return;
     }
     let queues = Arc::new(Queues::default());
-    let counted = Arc::downgrade(&queues);
-    context.metrics.before_reading(move |metrics| {
-        if let Some(queues) = counted.upgrade() {
-            metrics.queued("Cluster", queues.clusters.depth());
-            metrics.queued("Topic", queues.topics.depth());
-            metrics.queued("User", queues.users.depth());
-        }
+    count(&context, &queues);
+    let listening = shutdown.run_until_cancelled(async {
+        tokio::join!(listen(&context, &queues), listen_to_fleets(&context, &queues))
     });
-    let listening = shutdown.run_until_cancelled(listen(Arc::clone(&context), Arc::clone(&queues)));
     let clusters = Controller {
         kind: "Cluster",
         queue: &queues.clusters,
@@ -72,35 +67,56 @@ pub(super) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     );
 }
 
-/// Turns changes into work, for ever. Whoever lags behind looks at everything.
-async fn listen(context: Arc<Context>, queues: Arc<Queues>) {
-    let mut touched = context.cache.touched();
+/// Keeps gauges of what waits and of what is connected.
+fn count(context: &Context, queues: &Arc<Queues>) {
+    let queues = Arc::downgrade(queues);
+    let fleets = context.fleets.clone();
+    context.metrics.before_reading(move |metrics| {
+        if let Some(queues) = queues.upgrade() {
+            metrics.queued("Cluster", queues.clusters.depth());
+            metrics.queued("Topic", queues.topics.depth());
+            metrics.queued("User", queues.users.depth());
+        }
+        for key in fleets.known() {
+            let connected = fleets
+                .get(&key)
+                .is_some_and(|fleet| fleet.lost_since().is_none() && fleet.view().is_some());
+            metrics.fleet(&key, connected);
+        }
+        metrics.fleet_calls(&fleets.calls());
+    });
+}
+
+/// Turns changes in fleets into work, for ever.
+async fn listen_to_fleets(context: &Context, queues: &Queues) {
     let mut changes = context.fleets.changes();
-    triggers::everything(&context.cache, &queues);
+    loop {
+        let change = changes.next().await;
+        triggers::route_fleet(&change, context, queues);
+    }
+}
+
+/// Turns changes in Kubernetes into work, for ever. Whoever lags behind looks at everything.
+async fn listen(context: &Context, queues: &Queues) {
+    let mut touched = context.cache.touched();
+    triggers::everything(&context.cache, queues);
     for (kind, broken) in context.cache.undecodable() {
         for key in broken.keys() {
-            undecodable::report(&context, kind, key).await;
+            undecodable::report(context, kind, key).await;
         }
     }
     loop {
-        let heard = tokio::select! {
-            heard = touched.recv() => heard,
-            change = changes.next() => {
-                triggers::route_fleet(&change, &context, &queues);
-                continue;
-            }
-        };
-        match heard {
+        match touched.recv().await {
             Ok(crate::cache::Touched::Undecodable { kind, key }) => {
-                undecodable::report(&context, kind, &key).await;
+                undecodable::report(context, kind, &key).await;
             }
-            Ok(touched) => triggers::route(&touched, &context.cache, &queues),
+            Ok(touched) => triggers::route(&touched, &context.cache, queues),
             Err(RecvError::Lagged(missed)) => {
                 tracing::info!(
                     missed,
                     "changes came faster than they were read; everything is looked at"
                 );
-                triggers::everything(&context.cache, &queues);
+                triggers::everything(&context.cache, queues);
             }
             Err(RecvError::Closed) => return,
         }
