@@ -32,12 +32,51 @@ pub fn allowed(cluster: &Cluster, topic: &Topic, labels: &BTreeMap<String, Strin
     }
 }
 
+/// Whether the Topic may take over a topic that exists already and is not its namespace's own: a guest may only what stands under
+/// its prefixes. Whoever owns a topic may delete it, and grant access to it.
+#[must_use]
+pub fn may_adopt(cluster: &Cluster, topic: &Topic, labels: &BTreeMap<String, String>) -> bool {
+    match scope(cluster, namespace_of(&topic.metadata), labels) {
+        Ok(Scope::Own) => true,
+        Ok(Scope::Guest(prefixes)) => prefixes
+            .iter()
+            .any(|prefix| !prefix.is_empty() && kafka_name(topic).starts_with(prefix)),
+        Err(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::super::testing::topic;
     use super::*;
+
+    #[test]
+    fn guests_take_over_only_what_stands_under_their_prefixes() {
+        let cluster: Cluster = serde_json::from_value(json!({
+            "apiVersion": "flotilla.dev/v1alpha1", "kind": "Cluster",
+            "metadata": {"name": "events", "namespace": "streaming"},
+            "spec": {"allowedNamespaces": [
+                {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}, "prefixes": ["shop-"]},
+                {"from": "Selector", "selector": {"matchLabels": {"team": "ops"}}},
+            ]},
+        }))
+        .unwrap();
+        let check = |namespace: &str, name: &str, team: &str| {
+            let mut topic = topic(json!({"name": name}));
+            topic.metadata.namespace = Some(namespace.to_owned());
+            may_adopt(
+                &cluster,
+                &topic,
+                &BTreeMap::from([("team".to_owned(), team.to_owned())]),
+            )
+        };
+        assert!(check("streaming", "orders", "") && check("shop", "shop-orders", "shop"));
+        assert!(
+            !check("shop", "orders", "shop") && !check("ops", "orders", "ops") && !check("x", "orders", "x")
+        );
+    }
 
     #[test]
     fn guests_bring_topics_under_their_prefixes_only() {

@@ -12,7 +12,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 
-pub use allowed::allowed;
+pub use allowed::{allowed, may_adopt};
 pub use departure::{Departing, Departure, Home, Outcome, Reached, Said, depart, outcome};
 pub use desired::{Existing, apply};
 pub use news::{News, turn};

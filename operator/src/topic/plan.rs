@@ -16,8 +16,8 @@ pub struct Known<'a> {
     pub found: Option<&'a Found<'a>>,
     /// Brokers that can hold replicas.
     pub brokers: usize,
-    /// Whether the Topic may take over what belongs to this resource.
-    pub may_take: &'a dyn Fn(&Owner) -> bool,
+    /// Whether the Topic may take over what belongs to this resource, or to nobody.
+    pub may_take: &'a dyn Fn(Option<&Owner>) -> bool,
 }
 
 /// What is to be done about a Topic.
@@ -100,7 +100,7 @@ pub fn plan(topic: &Topic, known: Known<'_>) -> Plan {
         if plan
             .problem
             .as_ref()
-            .is_some_and(|problem| problem.reason == Reason::Conflict)
+            .is_some_and(|problem| matches!(problem.reason, Reason::Conflict | Reason::NotAllowed))
         {
             plan.observed = None;
         }
@@ -148,7 +148,8 @@ fn change(topic: &Topic, found: &Found<'_>, known: Known<'_>) -> Result<Plan, Pr
         Some(owner) => Holder::Another(owner),
     };
     match holder {
-        Holder::Another(owner) if !(known.may_take)(owner) => return Err(belongs_to(topic, owner)),
+        Holder::Another(owner) if !(known.may_take)(Some(owner)) => return Err(belongs_to(topic, owner)),
+        Holder::Nobody if !(known.may_take)(None) => return Err(not_adopted(topic, &asks)),
         Holder::Another(owner) => command.previous_owner = Some(owner.clone()),
         Holder::Us | Holder::Nobody => {}
     }
@@ -203,6 +204,19 @@ fn belongs_to(topic: &Topic, owner: &Owner) -> Problem {
             kafka_name(topic),
             owner.name,
             owner.namespace
+        ),
+    )
+}
+
+fn not_adopted(topic: &Topic, asks: &Owner) -> Problem {
+    Problem::because(
+        Reason::NotAllowed,
+        "spec.name",
+        format!(
+            "topic `{}` exists already and belongs to no resource, and namespace `{}` may take over only what stands under its \
+             prefixes. Choose another name, or ask the Cluster's owner for a prefix in `spec.allowedNamespaces`",
+            kafka_name(topic),
+            asks.namespace
         ),
     )
 }

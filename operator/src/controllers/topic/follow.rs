@@ -4,7 +4,7 @@ use std::time::Duration;
 use flotilla_control::proto::metadata::Refusal;
 use flotilla_crds::{ConditionType, Reason, Topic};
 
-use super::scene::{Scene, Sight, may_take};
+use super::scene::{Scene, Sight};
 use super::{Action, Context, Error, LATER, SOON, tell};
 use crate::fleet::{self, Fleet, View};
 use crate::topic::{
@@ -75,7 +75,7 @@ async fn make(
     fleet: &Fleet,
     view: &View,
 ) -> Result<Action, Error> {
-    let planned = planned(topic, context, view);
+    let planned = planned(topic, context, scene, view);
     let Some(command) = planned.command.clone() else {
         return report(topic, context, scene, &planned).await;
     };
@@ -88,7 +88,7 @@ async fn make(
                     tell(topic, context, scene, news).await;
                 }
             }
-            match shown(topic, context, fleet).await {
+            match shown(topic, context, scene, fleet).await {
                 Some(now) => report(topic, context, scene, &now).await,
                 None => Ok(Action::requeue(SOON)),
             }
@@ -118,23 +118,23 @@ async fn make(
     }
 }
 
-fn planned(topic: &Topic, context: &Context, view: &View) -> Plan {
+fn planned(topic: &Topic, context: &Context, scene: &Scene, view: &View) -> Plan {
     let found = view.topics.get(kafka_name(topic)).map(|held| Found::of(held));
     let known = Known {
         found: found.as_ref(),
         brokers: view.brokers.len(),
-        may_take: &|owner| may_take(owner, &context.cache),
+        may_take: &|owner| scene.may_take(topic, owner, &context.cache),
     };
     plan(topic, known)
 }
 
 /// The plan once the fleet shows what was done, so that nothing is left of it but what cannot be.
-async fn shown(topic: &Topic, context: &Context, fleet: &Fleet) -> Option<Plan> {
+async fn shown(topic: &Topic, context: &Context, scene: &Scene, fleet: &Fleet) -> Option<Plan> {
     let mut sight = fleet.subscribe();
     let showing = async {
         loop {
             let view: Option<Arc<View>> = sight.borrow_and_update().view.clone();
-            let now = view.map(|view| planned(topic, context, &view));
+            let now = view.map(|view| planned(topic, context, scene, &view));
             if let Some(now) = now.filter(|now| now.command.is_none()) {
                 return Some(now);
             }

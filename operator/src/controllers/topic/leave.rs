@@ -35,7 +35,7 @@ pub(super) async fn leave(topic: &Topic, context: &Context, scene: &Scene) -> Re
             Some(_) => Home::Stays,
             None => Home::Gone,
         },
-        heir: scene.rival.as_deref(),
+        heir: scene.heir.as_deref(),
         allowed: scene.allowed.is_ok(),
         reached: match &scene.sight {
             Sight::Clear(..) => Reached::Yes(found.as_ref()),

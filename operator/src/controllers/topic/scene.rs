@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use flotilla_crds::{Cluster, Topic};
 use super::{Context, SILENCE};
 use crate::cache::{Cache, cluster_of_topic};
 use crate::fleet::{Fleet, View};
-use crate::topic::{allowed, eldest, kafka_name};
+use crate::topic::{allowed, eldest, kafka_name, may_adopt};
 use crate::{Key, Problem, namespace_of};
 
 /// All that surrounds a Topic, at one moment.
@@ -21,6 +20,10 @@ pub(super) struct Scene {
     pub(super) allowed: Result<(), Problem>,
     /// The other Topic that comes first among those that want the same topic, may have it and stay.
     pub(super) rival: Option<Arc<Topic>>,
+    /// The first of those that may take the topic over with what it holds.
+    pub(super) heir: Option<Arc<Topic>>,
+    /// Whether the Topic itself may take over what is not its namespace's own.
+    pub(super) may_adopt: bool,
     /// The fleet.
     pub(super) sight: Sight,
 }
@@ -46,30 +49,47 @@ impl Scene {
                 cluster: None,
                 allowed: Ok(()),
                 rival: None,
+                heir: None,
+                may_adopt: false,
                 sight: Sight::Dark,
             };
         };
-        let may = |topic: &Topic| {
+        let labels = |topic: &Topic| {
             let labels = cache.namespace_labels(namespace_of(&topic.metadata));
-            allowed(&cluster, topic, &labels.unwrap_or_default())
+            labels.unwrap_or_default()
         };
-        let rivals: Vec<Arc<Topic>> = cache
+        let mut rivals: Vec<Arc<Topic>> = cache
             .topics_named(&key, kafka_name(topic))
             .into_iter()
             .filter(|other| Key::of(&other.metadata) != Key::of(&topic.metadata))
-            .filter(|other| other.metadata.deletion_timestamp.is_none() && may(other).is_ok())
+            .filter(|other| other.metadata.deletion_timestamp.is_none())
+            .filter(|other| allowed(&cluster, other, &labels(other)).is_ok())
             .collect();
-        let first = eldest(rivals.iter().map(AsRef::as_ref)).map(|first| Key::of(&first.metadata));
-        let rival = rivals
-            .into_iter()
-            .find(|rival| Some(Key::of(&rival.metadata)) == first);
+        let rival = first(&rivals);
+        rivals.retain(|other| {
+            namespace_of(&other.metadata) == namespace_of(&topic.metadata)
+                || may_adopt(&cluster, other, &labels(other))
+        });
         Self {
-            allowed: may(topic),
+            allowed: allowed(&cluster, topic, &labels(topic)),
             rival,
+            heir: first(&rivals),
+            may_adopt: may_adopt(&cluster, topic, &labels(topic)),
             sight: Sight::of(&key, context),
             cluster: Some(cluster),
             key,
         }
+    }
+
+    /// Whether a Topic that comes first among those that want its topic may take it over from this resource, or from nobody. A
+    /// resource of another namespace may have left something there that is not this one's to read. Of a namespace that is not
+    /// watched, nobody here can tell whether the resource is still there.
+    pub(super) fn may_take(&self, topic: &Topic, owner: Option<&Owner>, cache: &Cache) -> bool {
+        let Some(owner) = owner else { return self.may_adopt };
+        let key = Key::new(&owner.namespace, &owner.name);
+        (self.may_adopt || owner.namespace == namespace_of(&topic.metadata))
+            && cache.watches(&owner.namespace)
+            && !cache.undecodable()[1].1.contains_key(&key)
     }
 
     /// The Cluster, unless it is gone or on its way out.
@@ -101,10 +121,10 @@ impl Sight {
     }
 }
 
-/// Whether a Topic that comes first among those that stay may take over what belongs to this resource: it is no Topic that wants
-/// the same topic and stays, or one that comes after it. Of a namespace that is not watched nobody here can tell.
-pub(super) fn may_take(owner: &Owner, cache: &Cache) -> bool {
-    let key = Key::new(&owner.namespace, &owner.name);
-    let broken: &BTreeMap<_, _> = &cache.undecodable()[1].1;
-    cache.watches(&owner.namespace) && !broken.contains_key(&key)
+fn first(topics: &[Arc<Topic>]) -> Option<Arc<Topic>> {
+    let eldest = eldest(topics.iter().map(AsRef::as_ref))?;
+    topics
+        .iter()
+        .find(|topic| std::ptr::eq(topic.as_ref(), eldest))
+        .cloned()
 }

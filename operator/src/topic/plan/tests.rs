@@ -5,7 +5,7 @@ use flotilla_control::proto::fleet::TopicState;
 use super::super::testing::{followed, held, owner, topic};
 use super::*;
 
-const NOBODY: &dyn Fn(&Owner) -> bool = &|_| false;
+const ONLY_NOBODYS: &dyn Fn(Option<&Owner>) -> bool = &|owner| owner.is_none();
 
 fn planned(topic: &Topic, held: Option<&TopicState>) -> Plan {
     let found = held.map(Found::of);
@@ -14,7 +14,7 @@ fn planned(topic: &Topic, held: Option<&TopicState>) -> Plan {
         Known {
             found: found.as_ref(),
             brokers: 3,
-            may_take: NOBODY,
+            may_take: ONLY_NOBODYS,
         },
     )
 }
@@ -215,7 +215,7 @@ fn a_topic_of_another_is_taken_over_only_where_that_is_allowed() {
                 .to_owned()
         )
     );
-    let may_take = |owner: &Owner| owner.name == "other";
+    let may_take = |owner: Option<&Owner>| owner.is_some_and(|owner| owner.name == "other");
     let plan = plan(
         &asked,
         Known {
@@ -226,6 +226,20 @@ fn a_topic_of_another_is_taken_over_only_where_that_is_allowed() {
     );
     assert_eq!(short(&plan), "2x2 retention.ms=1000 - from other");
     assert_eq!(plan.news[0].reason, "TakenOver");
+}
+
+#[test]
+fn a_topic_of_nobody_is_not_adopted_by_a_guest_that_may_not() {
+    let plan = plan(
+        &topic(json!({})),
+        Known {
+            found: Some(&Found::of(&held(None, TWO_BY_TWO, AS_ASKED))),
+            brokers: 3,
+            may_take: &|_| false,
+        },
+    );
+    assert_eq!((plan.command.clone(), plan.observed), (None, None));
+    assert!(matches!(plan.standing(), Standing::Stuck(Reason::NotAllowed, _)));
 }
 
 #[test]
