@@ -16,6 +16,16 @@
 {{- default (include "flotilla.name" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
+{{- define "flotilla.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Brokers let the operator in by the first of these, which therefore never changes. */}}
 {{- define "flotilla.selector" -}}
 app.kubernetes.io/name: flotilla-operator
