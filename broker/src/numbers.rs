@@ -87,6 +87,16 @@ fn data(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
             &metrics.replication_bytes_out,
         ),
         (
+            "throttled_in_bytes",
+            "Bytes of those that were held to follower.replication.throttled.rate",
+            &metrics.throttled_bytes_in,
+        ),
+        (
+            "throttled_out_bytes",
+            "Bytes of those that were held to leader.replication.throttled.rate",
+            &metrics.throttled_bytes_out,
+        ),
+        (
             "produce_failures",
             "Appends that were refused",
             &metrics.produce_failures,

@@ -3,8 +3,10 @@
 use flotilla_control::config::{BrokerConfig, InternalTls};
 use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_control::proto::fleet::{
-    ApplyResponse, PlanRestartRequest, PlanRestartResponse, PrepareRestartRequest,
+    ApplyConfigRequest, ApplyResponse, AssignRequest, PlanRestartRequest, PlanRestartResponse,
+    PrepareRestartRequest,
 };
+use flotilla_control::proto::metadata::{Reassignment, ResourceConfigs};
 use flotilla_control::tls::Credentials;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
@@ -93,4 +95,29 @@ impl Operator {
             Err(answer.message)
         }
     }
+
+    /// Changes settings.
+    pub fn apply_config(&self, resource: ResourceConfigs) {
+        let request = ApplyConfigRequest {
+            resources: vec![resource],
+            dry_run: false,
+        };
+        let answer = self.call(async |mut client| client.apply_config(request.clone()).await);
+        accepted(answer.expect("an answer"));
+    }
+
+    /// Gives a partition other replicas.
+    pub fn assign(&self, partition: Reassignment) {
+        let request = AssignRequest {
+            partitions: vec![partition],
+            dry_run: false,
+        };
+        let answer = self.call(async |mut client| client.assign(request.clone()).await);
+        accepted(answer.expect("an answer"));
+    }
+}
+
+fn accepted(answer: ApplyResponse) {
+    let refused = answer.items.iter().find(|item| item.refusal != 0);
+    assert!(answer.refusal == 0 && refused.is_none(), "{answer:?}");
 }

@@ -13,6 +13,7 @@ mod records;
 mod roll;
 mod security;
 mod startup;
+mod throttle;
 mod up;
 mod wire;
 mod writer;

@@ -109,6 +109,7 @@ impl Replicas {
                 }
             },
         };
+        hosted.set_in_sync(partition.isr.contains(&me.0));
         let became = match partition.leader {
             Some(leader) if leader == me.0 => {
                 let became = hosted.lead(

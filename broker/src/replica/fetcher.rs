@@ -16,6 +16,7 @@ use flotilla_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -49,6 +50,8 @@ type Start = Box<dyn Fn(BrokerId, Arc<Lane>) + Send>;
 pub(super) struct Lane {
     partitions: Mutex<Partitions>,
     changed: Notify,
+    /// Which partition comes first in the next fetch: where all of them have much, the first ones get most.
+    turn: AtomicUsize,
 }
 
 impl Fetchers {
@@ -124,6 +127,9 @@ fn lane_of(key: PartitionKey, lanes: u32) -> u32 {
 struct Asked {
     hosted: Arc<Hosted>,
     ask: Ask,
+    high_watermark: Offset,
+    bytes_max: i32,
+    is_throttled: bool,
 }
 
 /// Follows one leader until it is aborted.
@@ -137,7 +143,7 @@ pub(super) async fn run(
     let mut link: Option<Box<dyn Link>> = None;
     let mut rest = REST_FIRST;
     loop {
-        let (asked, wake_ms) = collect(&lane, leader);
+        let (asked, wake_ms) = collect(&replicas, &lane, leader);
         let Some(epoch) = replicas.epoch(&metadata).filter(|_| !asked.is_empty()) else {
             pause(&replicas, &lane, wake_ms).await;
             continue;
@@ -146,7 +152,7 @@ pub(super) async fn run(
         match fetch(&replicas, &metadata, &*dial, leader, &lane, &mut link, request).await {
             Ok(Some(response)) => {
                 rest = REST_FIRST;
-                take(asked, response).await;
+                take(&replicas, asked, response).await;
             }
             // The partitions to fetch have changed.
             Ok(None) => link = None,
@@ -162,16 +168,50 @@ pub(super) async fn run(
 }
 
 /// What to ask for now, by topic and partition, and otherwise when to look again.
-fn collect(lane: &Lane, leader: BrokerId) -> (Vec<(Asked, Offset)>, Option<i64>) {
-    let hosted: Vec<_> = lane.partitions.lock().values().cloned().collect();
-    let mut asked = Vec::with_capacity(hosted.len());
+fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> (Vec<Asked>, Option<i64>) {
+    let mut all: Vec<_> = lane.partitions.lock().values().cloned().collect();
+    if !all.is_empty() {
+        let first = lane.turn.fetch_add(1, Ordering::Relaxed) % all.len();
+        all.rotate_left(first);
+    }
+    let settings = replicas.settings();
+    let mut asked = Vec::with_capacity(all.len());
     let mut wake_ms: Option<i64> = None;
-    for hosted in hosted {
-        match hosted.ask(leader) {
-            Ok((ask, high_watermark)) => asked.push((Asked { hosted, ask }, high_watermark)),
-            Err(Some(ms)) => wake_ms = Some(wake_ms.map_or(ms, |wake_ms| wake_ms.min(ms))),
-            Err(None) => {}
+    let mut wake_at = |ms: i64| wake_ms = Some(wake_ms.map_or(ms, |wake_ms| wake_ms.min(ms)));
+    let mut throttled_bytes = 0;
+    for hosted in all {
+        let (ask, high_watermark) = match hosted.ask(leader) {
+            Ok(ask) => ask,
+            Err(Some(ms)) => {
+                wake_at(ms);
+                continue;
+            }
+            Err(None) => continue,
+        };
+        let mut bytes_max = settings.replica_fetch_max_bytes;
+        let room = replicas.room_to_fetch(&settings, &hosted);
+        if let Some(room) = room {
+            let left = room.bytes.saturating_sub(throttled_bytes);
+            if left == 0 {
+                wake_at(
+                    replicas
+                        .inner
+                        .shared
+                        .now_ms()
+                        .saturating_add(room.again_in_ms.max(1)),
+                );
+                continue;
+            }
+            bytes_max = bytes_max.min(i32::try_from(left).unwrap_or(i32::MAX));
+            throttled_bytes += usize::try_from(bytes_max).unwrap_or(0);
         }
+        asked.push(Asked {
+            hosted,
+            ask,
+            high_watermark,
+            bytes_max,
+            is_throttled: room.is_some(),
+        });
     }
     (asked, wake_ms)
 }
@@ -186,10 +226,17 @@ async fn pause(replicas: &Replicas, lane: &Lane, wake_ms: Option<i64>) {
     }
 }
 
-fn request(replicas: &Replicas, asked: &[(Asked, Offset)], epoch: i64) -> FetchRequest {
+fn request(replicas: &Replicas, asked: &[Asked], epoch: i64) -> FetchRequest {
     let settings = replicas.settings();
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for (Asked { hosted, ask }, high_watermark) in asked {
+    for Asked {
+        hosted,
+        ask,
+        high_watermark,
+        bytes_max,
+        ..
+    } in asked
+    {
         let key = hosted.key();
         let partition = FetchPartition {
             partition: key.partition.0,
@@ -197,7 +244,7 @@ fn request(replicas: &Replicas, asked: &[(Asked, Offset)], epoch: i64) -> FetchR
             fetch_offset: ask.fetch_offset.0,
             last_fetched_epoch: ask.last_fetched_epoch.0,
             log_start_offset: ask.log_start.0,
-            partition_max_bytes: settings.replica_fetch_max_bytes,
+            partition_max_bytes: *bytes_max,
             high_watermark: high_watermark.0,
             ..FetchPartition::default()
         };
@@ -256,7 +303,7 @@ async fn fetch(
 }
 
 /// Appends what came, and waits until it is on disk: the next fetch says that it is.
-async fn take(asked: Vec<(Asked, Offset)>, response: FetchResponse) {
+async fn take(replicas: &Replicas, asked: Vec<Asked>, response: FetchResponse) {
     let refused = ErrorCode::from(response.error_code);
     let mut answers: HashMap<PartitionKey, PartitionData> = HashMap::new();
     for topic in response.responses {
@@ -269,13 +316,23 @@ async fn take(asked: Vec<(Asked, Offset)>, response: FetchResponse) {
         }
     }
     let mut dirty: Vec<Arc<Volume>> = Vec::new();
-    for (Asked { hosted, ask }, _) in asked {
+    let mut throttled_bytes = 0;
+    for Asked {
+        hosted,
+        ask,
+        is_throttled,
+        ..
+    } in asked
+    {
         let fetched = match answers.remove(&hosted.key()) {
             Some(data) if refused == ErrorCode::None => fetched(data),
             // A request that was refused as a whole: under a broker epoch that is over, say.
             _ if refused != ErrorCode::None => not_now(),
             _ => continue,
         };
+        if is_throttled {
+            throttled_bytes += fetched.records.len();
+        }
         let appended = hosted.fetched(&ask, &fetched);
         if appended
             && hosted.waits_for_sync()
@@ -283,6 +340,10 @@ async fn take(asked: Vec<(Asked, Offset)>, response: FetchResponse) {
         {
             dirty.push(hosted.volume().clone());
         }
+    }
+    if throttled_bytes > 0 {
+        replicas.inner.shared.throttles.follower.moved(throttled_bytes);
+        replicas.metrics().throttled_bytes_in.add(throttled_bytes as u64);
     }
     for volume in dirty {
         // A volume that failed is offline, and nothing is asked for on it any more.

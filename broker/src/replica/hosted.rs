@@ -3,6 +3,7 @@
 use super::PartitionKey;
 use super::error::Unavailable;
 use super::metrics::Metrics;
+use super::throttle::Throttles;
 use super::volume::{Health, Volume};
 use crate::log::{self, Log};
 use crate::partition::follower::Follower;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub proposals: mpsc::UnboundedSender<(PartitionKey, Proposal)>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Hold back replicas that are not in sync.
+    pub throttles: Throttles,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
@@ -45,6 +48,8 @@ pub struct Hosted {
     pub(super) shared: Arc<Shared>,
     config: ArcSwap<TopicConfig>,
     sync_queued: AtomicBool,
+    /// Whether the metadata counts this broker's replica as in sync.
+    in_sync: AtomicBool,
     /// None once it is deleted: whoever still holds it must let go.
     state: Mutex<Option<State>>,
 }
@@ -179,6 +184,7 @@ impl Hosted {
             shared,
             config: ArcSwap::new(config),
             sync_queued: AtomicBool::new(false),
+            in_sync: AtomicBool::new(false),
             state: Mutex::new(Some(State {
                 log,
                 role: Role::Idle,
@@ -213,6 +219,24 @@ impl Hosted {
     #[must_use]
     pub fn config(&self) -> Arc<TopicConfig> {
         self.config.load_full()
+    }
+
+    /// Takes over what the metadata says of this broker's replica.
+    pub(super) fn set_in_sync(&self, in_sync: bool) {
+        self.in_sync.store(in_sync, Ordering::Relaxed);
+    }
+
+    /// Whether this broker's replica is in sync.
+    pub(super) fn is_in_sync(&self) -> bool {
+        self.in_sync.load(Ordering::Relaxed)
+    }
+
+    /// Whether `follower` is in sync with this leader.
+    pub(super) fn has_in_sync(&self, follower: BrokerId) -> bool {
+        self.here().is_some_and(|state| match &state.role {
+            Role::Leader(leader) => leader.in_sync().committed().contains(&follower),
+            Role::Follower(_) | Role::Idle => false,
+        })
     }
 
     /// Whether what is appended counts only once it is synced.

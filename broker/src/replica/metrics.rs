@@ -32,6 +32,10 @@ pub struct Metrics {
     pub bytes_out: Counter,
     /// Bytes that followers fetched.
     pub replication_bytes_out: Counter,
+    /// Bytes of those that went to replicas held to `leader.replication.throttled.rate`.
+    pub throttled_bytes_out: Counter,
+    /// Bytes that came for replicas held to `follower.replication.throttled.rate`.
+    pub throttled_bytes_in: Counter,
     /// Appends that were refused.
     pub produce_failures: Counter,
     /// Replicas that left an in-sync set led here.

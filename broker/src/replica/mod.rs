@@ -21,6 +21,7 @@ mod poll;
 mod producer_ids;
 mod read;
 mod replicas;
+mod throttle;
 mod upkeep;
 mod volume;
 

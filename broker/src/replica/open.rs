@@ -3,6 +3,7 @@
 use super::hosted::{Hosted, Shared};
 use super::metrics::Metrics;
 use super::replicas::{Inner, Replicas, log_config};
+use super::throttle::Throttles;
 use super::volume::Volume;
 use super::{PartitionKey, leadership};
 use crate::log::{self, Log, OpenOptions, Opened, PartitionDir, Storage};
@@ -72,6 +73,7 @@ impl Replicas {
             broker: config.broker,
             proposals,
             metrics,
+            throttles: Throttles::default(),
             clock: config.clock,
         });
         let static_settings = config.settings;

@@ -29,6 +29,17 @@ pub struct Fetch {
 #[derive(Debug, Default)]
 pub(super) struct Polls(AtomicU64);
 
+/// What one look at all partitions found.
+struct Gathered {
+    parts: Vec<Result<Part, ReadError>>,
+    /// Whether that is enough to answer.
+    enough: bool,
+    /// Sent to replicas that are throttled.
+    throttled_bytes: usize,
+    /// Some are held back by a throttle; when to look again.
+    again_in: Option<Duration>,
+}
+
 struct Registration<'a> {
     id: u64,
     hosted: &'a [Option<Arc<Hosted>>],
@@ -54,11 +65,11 @@ impl Replicas {
             .map(|(key, _)| self.hosted(*key))
             .collect();
         let deadline = Instant::now() + fetch.wait_max;
-        let (parts, enough) = self.gather(fetch, &hosted, true).await;
-        if enough || fetch.wait_max.is_zero() {
-            return self.sent(fetch, parts);
+        let gathered = self.gather(fetch, &hosted, true).await;
+        if gathered.enough || fetch.wait_max.is_zero() {
+            return self.sent(fetch, gathered);
         }
-        drop(parts);
+        drop(gathered);
         let notify = Arc::new(Notify::new());
         let registration = Registration {
             id: self.polls.0.fetch_add(1, Ordering::Relaxed),
@@ -72,44 +83,80 @@ impl Replicas {
                     state.watchers.watch(registration.id, is_replica, &notify);
                 }
             }
-            let (parts, enough) = self.gather(fetch, &hosted, false).await;
-            if enough || timeout_at(deadline, notify.notified()).await.is_err() {
-                return self.sent(fetch, parts);
+            let gathered = self.gather(fetch, &hosted, false).await;
+            if gathered.enough || Instant::now() >= deadline {
+                return self.sent(fetch, gathered);
             }
+            let again = gathered
+                .again_in
+                .map_or(deadline, |wait| deadline.min(Instant::now() + wait));
+            drop(gathered);
+            // Whether it moved or the time has come: it is looked at again.
+            let _ = timeout_at(again, notify.notified()).await;
         }
     }
 
-    /// Reads once over all partitions. Whether that is enough to answer.
-    async fn gather(
-        &self,
-        fetch: &Fetch,
-        hosted: &[Option<Arc<Hosted>>],
-        counts: bool,
-    ) -> (Vec<Result<Part, ReadError>>, bool) {
+    /// Reads once over all partitions.
+    async fn gather(&self, fetch: &Fetch, hosted: &[Option<Arc<Hosted>>], counts: bool) -> Gathered {
         let mut parts = Vec::with_capacity(hosted.len());
-        let (mut bytes, mut enough) = (0, fetch.partitions.is_empty());
+        let (mut bytes, mut throttled_bytes) = (0, 0);
+        let (mut enough, mut again_in) = (fetch.partitions.is_empty(), None);
+        let settings = self.settings();
         for ((_, query), hosted) in fetch.partitions.iter().zip(hosted) {
-            let left = fetch.bytes_max.saturating_sub(bytes);
+            let mut left = fetch.bytes_max.saturating_sub(bytes);
+            let (mut is_throttled, mut is_held_back) = (false, false);
+            if let (Some(hosted), Reader::Replica { broker, .. }) = (hosted, fetch.reader)
+                && let Some(room) = self.room_to_send(&settings, hosted, broker)
+            {
+                let room_left = room.bytes.saturating_sub(throttled_bytes);
+                left = left.min(room_left);
+                (is_throttled, is_held_back) = (true, room_left == 0);
+                if is_held_back {
+                    let wait = Duration::from_millis(u64::try_from(room.again_in_ms).unwrap_or(0).max(1));
+                    again_in = Some(again_in.map_or(wait, |sooner: Duration| sooner.min(wait)));
+                }
+            }
             let part = match hosted {
-                Some(hosted) => hosted.fetch(query, fetch.reader, left, bytes == 0, counts).await,
+                Some(hosted) => {
+                    // A batch larger than the room there is goes all the same, and the room is paid for afterwards.
+                    let min_one_batch =
+                        !is_held_back && (bytes == 0 || (is_throttled && bytes < fetch.bytes_max));
+                    hosted
+                        .fetch(query, fetch.reader, left, min_one_batch, counts)
+                        .await
+                }
                 None => Err(Unavailable::NotHosted.into()),
             };
             match &part {
                 Ok(part) => {
                     bytes += part.size_bytes;
-                    let tells_more = fetch.reader.is_replica() && part.high_watermark > query.high_watermark;
+                    throttled_bytes += if is_throttled { part.size_bytes } else { 0 };
+                    // A follower that is held back is behind, and would hear of every mark at once, over and over.
+                    let tells_more = fetch.reader.is_replica()
+                        && !is_held_back
+                        && part.high_watermark > query.high_watermark;
                     enough |= part.diverging.is_some() || tells_more;
                 }
                 Err(_) => enough = true,
             }
             parts.push(part);
         }
-        (parts, enough || bytes >= fetch.bytes_min)
+        Gathered {
+            parts,
+            enough: enough || bytes >= fetch.bytes_min,
+            throttled_bytes,
+            again_in,
+        }
     }
 
-    fn sent(&self, fetch: &Fetch, parts: Vec<Result<Part, ReadError>>) -> Vec<Result<Part, ReadError>> {
+    fn sent(&self, fetch: &Fetch, gathered: Gathered) -> Vec<Result<Part, ReadError>> {
+        let parts = gathered.parts;
         let bytes: usize = parts.iter().flatten().map(|part| part.size_bytes).sum();
         let metrics = self.metrics();
+        if gathered.throttled_bytes > 0 {
+            self.inner.shared.throttles.leader.moved(gathered.throttled_bytes);
+            metrics.throttled_bytes_out.add(gathered.throttled_bytes as u64);
+        }
         match fetch.reader {
             Reader::Consumer { .. } => metrics.bytes_out.add(bytes as u64),
             Reader::Replica { .. } => metrics.replication_bytes_out.add(bytes as u64),

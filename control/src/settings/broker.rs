@@ -57,6 +57,10 @@ broker_settings! {
     delete_topic_enable: bool = "delete.topic.enable",
     /// The most bytes that one fetch returns, whatever the client asks for.
     fetch_max_bytes: i32 = "fetch.max.bytes",
+    /// How many bytes a second are fetched for replicas that are throttled and not in sync.
+    follower_replication_throttled_rate: i64 = "follower.replication.throttled.rate",
+    /// Which replicas the rate for followers holds for, beside those that topics name: none or `*` (KIP-1009).
+    follower_replication_throttled_replicas: String = "follower.replication.throttled.replicas",
     /// How long an empty group waits for more members before its first rebalance, in milliseconds.
     group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms",
     /// The longest session timeout that a group member may ask for, in milliseconds.
@@ -67,6 +71,10 @@ broker_settings! {
     group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
     /// How often the controller looks for partitions led by another than their preferred leader, in seconds.
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
+    /// How many bytes a second are sent to replicas that are throttled and not in sync.
+    leader_replication_throttled_rate: i64 = "leader.replication.throttled.rate",
+    /// Which replicas the rate for leaders holds for, beside those that topics name: none or `*` (KIP-1009).
+    leader_replication_throttled_replicas: String = "leader.replication.throttled.replicas",
     /// How many bytes a volume keeps free: with less, its broker takes no records until there is room again. -1: a hundredth
     /// of the file system, but at least 64 MiB and at most 1 GiB. Ours alone.
     log_dir_free_min_bytes: i64 = "log.dir.free.min.bytes",

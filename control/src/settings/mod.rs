@@ -17,7 +17,7 @@ use std::fmt;
 
 pub use broker::BrokerSettings;
 pub use check::{check_broker, check_group, check_topic};
-pub use topic::{CleanupPolicy, Compression, FlushPolicy, TimestampType, TopicConfig};
+pub use topic::{CleanupPolicy, Compression, FlushPolicy, ThrottledReplicas, TimestampType, TopicConfig};
 
 /// The type of a setting's value, as Kafka's ConfigDef names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! The settings of one topic, as the broker works with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use flotilla_protocol::{BrokerId, PartitionIndex};
 
 use super::value::{Value, items};
 use super::{Scope, find};
@@ -50,6 +52,42 @@ pub enum FlushPolicy {
     Sync,
     /// Once they are in the page cache, as with Apache Kafka.
     Os,
+}
+
+/// Replicas that are held back while they are not in sync (KIP-73).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThrottledReplicas {
+    /// Every one of the topic's.
+    All,
+    /// These: partition and broker.
+    These(BTreeSet<(PartitionIndex, BrokerId)>),
+}
+
+impl ThrottledReplicas {
+    /// Whether a broker's replica of a partition is one of them.
+    #[must_use]
+    pub fn contains(&self, partition: PartitionIndex, broker: BrokerId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(replicas) => replicas.contains(&(partition, broker)),
+        }
+    }
+}
+
+impl Value for ThrottledReplicas {
+    fn read(text: &str) -> Option<Self> {
+        if text.trim() == "*" {
+            return Some(Self::All);
+        }
+        let replica = |item: &str| {
+            let (partition, broker) = item.split_once(':')?;
+            Some((
+                PartitionIndex(partition.parse().ok()?),
+                BrokerId(broker.parse().ok()?),
+            ))
+        };
+        items(text).map(replica).collect::<Option<_>>().map(Self::These)
+    }
 }
 
 impl Value for CleanupPolicy {
@@ -146,8 +184,12 @@ topic_config! {
     flush_ms: i64 = "flush.ms",
     /// Whether records count as durable once they are synced, or once they are in the page cache.
     flush_policy: FlushPolicy = "flush.policy",
+    /// Followers that are fetched to no faster than `follower.replication.throttled.rate` while they are not in sync.
+    follower_replication_throttled_replicas: ThrottledReplicas = "follower.replication.throttled.replicas",
     /// Bytes of log for each entry of the offset index.
     index_interval_bytes: i32 = "index.interval.bytes",
+    /// Followers that are sent to no faster than `leader.replication.throttled.rate` while they are not in sync.
+    leader_replication_throttled_replicas: ThrottledReplicas = "leader.replication.throttled.replicas",
     /// How long a record may stay uncompacted, in milliseconds.
     max_compaction_lag_ms: i64 = "max.compaction.lag.ms",
     /// The largest record batch taken, in bytes, after compression.
