@@ -6,9 +6,9 @@ const CLUSTER_RESOURCE: &str = "kafka-cluster";
 
 /// A User's rules as Kafka keeps them: one for each operation. The controller draws their ids.
 #[must_use]
-pub fn acls(user: &str, rules: &[AclRule]) -> Vec<Acl> {
+pub fn acls<'a>(user: &str, rules: impl IntoIterator<Item = &'a AclRule>) -> Vec<Acl> {
     rules
-        .iter()
+        .into_iter()
         .flat_map(|rule| {
             rule.operations
                 .iter()
@@ -41,6 +41,51 @@ fn acl(user: &str, rule: &AclRule, operation: AclOperation) -> Acl {
         },
     }
 }
+
+/// A rule in words, for people.
+#[must_use]
+pub(super) fn in_words(acl: &Acl) -> String {
+    let type_ = match acl.resource_type {
+        2 => "topic",
+        3 => "group",
+        4 => "cluster",
+        5 => "transactional id",
+        6 => "delegation token",
+        7 => "user",
+        _ => "resource",
+    };
+    let operation = OPERATIONS
+        .iter()
+        .find(|operation| operation_code(**operation) == acl.operation);
+    let operation = operation.map_or_else(|| acl.operation.to_string(), |operation| format!("{operation:?}"));
+    format!(
+        "{} {operation} on {type_} `{}{}`{}",
+        if acl.permission_type == 2 { "deny" } else { "allow" },
+        acl.resource_name,
+        if acl.pattern_type == 4 { "*" } else { "" },
+        if acl.host == "*" {
+            String::new()
+        } else {
+            format!(" from {}", acl.host)
+        },
+    )
+}
+
+const OPERATIONS: [AclOperation; 13] = [
+    AclOperation::All,
+    AclOperation::Read,
+    AclOperation::Write,
+    AclOperation::Create,
+    AclOperation::Delete,
+    AclOperation::Alter,
+    AclOperation::Describe,
+    AclOperation::ClusterAction,
+    AclOperation::DescribeConfigs,
+    AclOperation::AlterConfigs,
+    AclOperation::IdempotentWrite,
+    AclOperation::CreateTokens,
+    AclOperation::DescribeTokens,
+];
 
 /// Kafka's numbers (`ResourceType.java`).
 fn resource_type(type_: AclResourceType) -> i32 {

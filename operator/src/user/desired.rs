@@ -2,13 +2,16 @@ use std::collections::BTreeMap;
 
 use flotilla_control::proto::fleet::ApplyUserRequest;
 use flotilla_control::proto::metadata::KeyQuota;
-use flotilla_crds::{Cluster, DeletionPolicy, Quotas, Reason, User, UserAuthenticationType};
+use flotilla_crds::{AclRule, Cluster, DeletionPolicy, Quotas, User, UserAuthenticationType};
 
-use super::{Scope, acls, scope};
-use crate::{Problem, namespace_of, owner};
+use super::{Scope, acls, admit, granted};
+use crate::{Problem, owner};
 
-/// The command for a User. `password` is needed for SCRAM alone; `namespace_labels` are those of the User's namespace, and
-/// `owned_topics` the Kafka names of the Topics in it.
+/// A common name in a certificate has no more characters (RFC 5280).
+const COMMON_NAME_CHARS_MAX: usize = 64;
+
+/// The command for a User, or nothing of it. `password` is needed for SCRAM alone; `namespace_labels` are those of the User's
+/// namespace, and `owned_topics` the Kafka names of the Topics in it.
 ///
 /// # Errors
 /// What the User's namespace may not do, or no password for SCRAM.
@@ -19,26 +22,37 @@ pub fn apply(
     owned_topics: &[&str],
     password: Option<&str>,
 ) -> Result<ApplyUserRequest, Problem> {
-    let name = user.metadata.name.as_deref().unwrap_or_default();
-    let scope = scope(cluster, namespace_of(&user.metadata), namespace_labels)?;
-    check_name(name, cluster, &scope)?;
-    let rules = user
-        .spec
-        .authorization
-        .as_ref()
-        .map(|authorization| authorization.acls.as_slice())
-        .unwrap_or_default();
-    for (place, rule) in rules.iter().enumerate() {
-        scope.check(rule, owned_topics).map_err(|problem| Problem {
-            field: format!("{}[{place}]", problem.field),
-            ..problem
-        })?;
+    let scope = admit(user, cluster, namespace_labels)?;
+    let granted = granted(user, &scope, owned_topics);
+    if let Some(refused) = granted.refused {
+        return Err(refused);
     }
+    request(user, &scope, &granted.rules, password)
+}
+
+/// The command that gives a User these of its rules. What the resource does not speak of, the fleet leaves as it is. A guest's
+/// user has what its resource says and nothing else: else a team could take over a name that somebody gave rights to.
+///
+/// # Errors
+/// No password for SCRAM, or a name that no certificate can hold.
+pub fn request(
+    user: &User,
+    scope: &Scope,
+    rules: &[&AclRule],
+    password: Option<&str>,
+) -> Result<ApplyUserRequest, Problem> {
+    let name = user.metadata.name.as_deref().unwrap_or_default();
     let (authentication, needs_password) = match user.spec.authentication.type_ {
         UserAuthenticationType::ScramSha512 => ("scram-sha-512", true),
         UserAuthenticationType::ScramSha256 => ("scram-sha-256", true),
         UserAuthenticationType::Mtls => ("mtls", false),
     };
+    if !needs_password && name.chars().count() > COMMON_NAME_CHARS_MAX {
+        return Err(Problem::spec(
+            "metadata.name",
+            format!("a certificate names at most {COMMON_NAME_CHARS_MAX} characters: choose a shorter name"),
+        ));
+    }
     let password = match (needs_password, password) {
         (false, _) => "",
         (true, Some(password)) if !password.is_empty() => password,
@@ -49,44 +63,19 @@ pub fn apply(
             ));
         }
     };
+    let own = *scope == Scope::Own;
     Ok(ApplyUserRequest {
         name: name.to_owned(),
         authentication: authentication.to_owned(),
         password: password.to_owned(),
-        acls: acls(name, rules),
-        leave_acls: user.spec.authorization.is_none(),
-        leave_quotas: user.spec.quotas.is_none(),
+        acls: acls(name, rules.iter().copied()),
+        leave_acls: own && user.spec.authorization.is_none(),
+        leave_quotas: own && user.spec.quotas.is_none(),
         quotas: user.spec.quotas.as_ref().map(quotas).unwrap_or_default(),
         owner: Some(owner(&user.metadata, DeletionPolicy::Delete)),
-        dry_run: false,
         previous_owner: None,
+        dry_run: false,
     })
-}
-
-/// A name that would make its bearer more than the namespace may grant.
-fn check_name(name: &str, cluster: &Cluster, scope: &Scope) -> Result<(), Problem> {
-    let super_users = cluster
-        .spec
-        .authorization
-        .as_ref()
-        .map(|rules| rules.super_users.as_slice())
-        .unwrap_or_default();
-    let guest = matches!(scope, Scope::Guest(_));
-    if guest && super_users.iter().any(|super_user| super_user == name) {
-        return Err(Problem::because(
-            Reason::NotAllowed,
-            "metadata.name",
-            format!("`{name}` is a super user of the Cluster: only its own namespace may make that User"),
-        ));
-    }
-    if name.starts_with("__") || name.eq_ignore_ascii_case("anonymous") {
-        return Err(Problem::because(
-            Reason::NotAllowed,
-            "metadata.name",
-            format!("the name `{name}` is reserved"),
-        ));
-    }
-    Ok(())
 }
 
 /// Kafka's names of the quotas (KIP-257).
@@ -116,38 +105,27 @@ fn quotas(quotas: &Quotas) -> Vec<KeyQuota> {
 #[cfg(test)]
 mod tests {
     use flotilla_control::proto::metadata::Acl;
-    use flotilla_crds::{Authorization, AuthorizationType, ClusterSpec};
+    use serde_json::json;
 
+    use super::super::testing;
     use super::*;
 
-    fn user(name: &str, namespace: &str, spec: &str) -> User {
-        let mut user = User::new(name, serde_json::from_str(spec).unwrap());
-        user.metadata.namespace = Some(namespace.into());
-        user
-    }
-
     fn cluster() -> Cluster {
-        let spec = ClusterSpec {
-            authorization: Some(Authorization {
-                type_: AuthorizationType::Acl,
-                super_users: vec!["admin".into()],
-            }),
-            allowed_namespaces: serde_json::from_str(r#"[{"from": "All", "prefixes": ["shop-"]}]"#).unwrap(),
-            ..ClusterSpec::default()
-        };
-        let mut cluster = Cluster::new("events", spec);
-        cluster.metadata.namespace = Some("streaming".into());
-        cluster
+        testing::cluster(json!({"allowedNamespaces": [{"from": "All", "prefixes": ["shop-"]}]}))
     }
 
-    const SPEC: &str = r#"{"cluster": {"name": "events", "namespace": "streaming"}, "authentication": {"type": "scram-sha-512"},
-        "authorization": {"acls": [{"resource": {"type": "topic", "name": "shop-", "pattern": "prefixed"}, "operations": ["Read", "Write"]}]},
-        "quotas": {"producerByteRate": 1000}}"#;
+    fn command(user: &User, password: Option<&str>) -> Result<ApplyUserRequest, Problem> {
+        apply(user, &cluster(), &BTreeMap::new(), &[], password)
+    }
 
     #[test]
     fn command_says_all_that_the_resource_says() {
-        let user = user("checkout", "shop", SPEC);
-        let command = apply(&user, &cluster(), &BTreeMap::new(), &[], Some("secret")).unwrap();
+        let mut user = testing::user(json!({"type": "scram-sha-512"}));
+        user.spec.authorization = serde_json::from_value(json!({"acls": [
+            {"resource": {"type": "topic", "name": "shop-", "pattern": "prefixed"}, "operations": ["Read", "Write"]},
+        ]}))
+        .unwrap();
+        user.spec.quotas = serde_json::from_value(json!({"producerByteRate": 1000})).unwrap();
         let acl = |operation| Acl {
             id: Default::default(),
             resource_type: 2,
@@ -158,49 +136,50 @@ mod tests {
             operation,
             permission_type: 3,
         };
-        assert_eq!(command.acls, [acl(3), acl(4)]);
-        assert_eq!(
-            command.quotas,
-            [KeyQuota {
+        let expected = ApplyUserRequest {
+            name: "checkout".into(),
+            authentication: "scram-sha-512".into(),
+            password: "secret".into(),
+            acls: vec![acl(3), acl(4)],
+            quotas: vec![KeyQuota {
                 key: "producer_byte_rate".into(),
-                value: 1_000.0
-            }]
-        );
-        assert_eq!(
-            (command.authentication.as_str(), command.password.as_str()),
-            ("scram-sha-512", "secret")
-        );
-        assert_eq!(command.owner.unwrap().uid, "shop/checkout");
+                value: 1_000.0,
+            }],
+            owner: Some(testing::owner("shop", "checkout", "uid-of-checkout")),
+            ..ApplyUserRequest::default()
+        };
+        assert_eq!(command(&user, Some("secret")), Ok(expected));
     }
 
     #[test]
-    fn guest_makes_no_super_user_and_nobody_makes_reserved_names() {
-        let refused = |name, namespace| {
-            apply(
-                &user(name, namespace, SPEC),
-                &cluster(),
-                &BTreeMap::new(),
-                &[],
-                Some("secret"),
-            )
-            .is_err()
+    fn what_the_resource_does_not_name_is_left_to_the_clusters_own_and_denied_to_guests() {
+        let mut user = testing::user(json!({"type": "mtls"}));
+        let left = |user: &User| {
+            let command = command(user, None).unwrap();
+            (command.leave_acls, command.leave_quotas)
         };
-        assert!(refused("admin", "shop"));
-        assert!(!refused("admin", "streaming"));
-        assert!(refused("__replicator", "streaming"));
-        assert!(refused("ANONYMOUS", "streaming"));
+        assert_eq!(left(&user), (false, false));
+        user.metadata.namespace = Some("streaming".into());
+        assert_eq!(left(&user), (true, true));
+        user.spec.authorization = Some(Default::default());
+        assert_eq!(left(&user), (false, true));
     }
 
     #[test]
     fn scram_without_a_password_is_refused() {
-        let problem = apply(
-            &user("checkout", "shop", SPEC),
-            &cluster(),
-            &BTreeMap::new(),
-            &[],
-            None,
-        )
-        .unwrap_err();
-        assert_eq!(problem.field, "spec.authentication.passwordFrom");
+        let user = testing::user(json!({"type": "scram-sha-512"}));
+        for password in [None, Some("")] {
+            let problem = command(&user, password).unwrap_err();
+            assert_eq!(problem.field, "spec.authentication.passwordFrom");
+        }
+    }
+
+    #[test]
+    fn name_too_long_for_a_certificate_is_refused_for_one_only() {
+        let mut user = testing::user(json!({"type": "mtls"}));
+        user.metadata.name = Some("a".repeat(65));
+        assert_eq!(command(&user, None).unwrap_err().field, "metadata.name");
+        user.spec.authentication.type_ = UserAuthenticationType::ScramSha256;
+        assert!(command(&user, Some("secret")).is_ok());
     }
 }

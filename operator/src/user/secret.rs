@@ -38,6 +38,38 @@ pub fn secret_name(user: &User) -> &str {
     user.metadata.name.as_deref().unwrap_or_default()
 }
 
+/// Whether something can be a password. A line break would become another line of a configuration file.
+///
+/// # Errors
+/// It holds a control character, or nothing at all.
+pub fn check_password(password: &str) -> Result<(), Problem> {
+    let wrong = |what: &str| Err(Problem::spec("spec.authentication.passwordFrom", what));
+    if password.is_empty() {
+        return wrong("the password is empty");
+    }
+    if password.chars().any(char::is_control) {
+        return wrong(
+            "the password holds a line break or another control character: a file made with `echo` ends with one, use `printf`",
+        );
+    }
+    Ok(())
+}
+
+/// Whether a file in the Secret is one that [`secret`] writes.
+pub(super) fn is_file_of_ours(name: &str) -> bool {
+    const FILES: [&str; 8] = [
+        "bootstrap.servers",
+        "username",
+        "client.properties",
+        "librdkafka.conf",
+        "ca.crt",
+        "password",
+        "tls.crt",
+        "tls.key",
+    ];
+    FILES.contains(&name) || name.starts_with("bootstrap.servers.")
+}
+
 /// The Secret beside a User: all that an application needs to connect. `servers` are the bootstrap servers by listener, as the Cluster's
 /// status has them, and `cluster_ca` the authorities of listeners with TLS, as PEM.
 ///
@@ -62,13 +94,8 @@ pub fn secret(
             ),
         ));
     }
-    if let Credential::Password(password) = credential
-        && password.chars().any(char::is_control)
-    {
-        return Err(Problem::spec(
-            "spec.authentication.passwordFrom",
-            "the password holds a line break or another control character: a file made with `echo` ends with one, use `printf`",
-        ));
+    if let Credential::Password(password) = credential {
+        check_password(password)?;
     }
     let way = user.spec.authentication.type_;
     let fitting = fitting(cluster, way)?;

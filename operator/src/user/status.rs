@@ -2,7 +2,7 @@ use flotilla_crds::{User, UserStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::secret_name;
-use crate::{Standing, conditions};
+use crate::{Standing, conditions, paused};
 
 /// The status of a User. The Secret is named from when it is there.
 #[must_use]
@@ -16,6 +16,16 @@ pub fn status(user: &User, now: &Time, has_secret: bool, standing: &Standing) ->
             .then(|| secret_name(user).to_owned())
             .or(previous.secret),
         conditions: conditions(&previous.conditions, generation, now, standing),
+    }
+}
+
+/// The status of a User whose Cluster is paused.
+#[must_use]
+pub fn status_paused(user: &User, now: &Time) -> UserStatus {
+    let previous = user.status.clone().unwrap_or_default();
+    UserStatus {
+        conditions: paused(&previous.conditions, user.metadata.generation, now),
+        ..previous
     }
 }
 
