@@ -11,7 +11,9 @@ use anyhow::{Context as _, bail};
 use flotilla_control::config::{BrokerConfig, InternalTls};
 use flotilla_control::{BrokerId, Uuid};
 use flotilla_crds::DeletionPolicy;
+use flotilla_control::tls::Credentials;
 use flotilla_operator::cluster::Identity;
+use flotilla_operator::fleet::Access;
 use serde::{Deserialize, Serialize};
 
 /// Where fleets live when nobody says: one directory for each Cluster.
@@ -69,6 +71,19 @@ impl Home {
     /// The directory at `path`. Nothing is looked at or made.
     pub fn at(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// How its brokers are reached.
+    pub fn access(&self, configs: &[BrokerConfig]) -> anyhow::Result<Access> {
+        let first = configs.first().context("no broker has been started here yet")?;
+        Ok(Access {
+            cluster_id: first.cluster_id,
+            credentials: Credentials::read(&self.operator_tls())?,
+            brokers: configs
+                .iter()
+                .map(|config| (config.broker_id, config.control.advertised.to_string()))
+                .collect(),
+        })
     }
 
     /// The directory that a command means: the one named, or the only one there is.

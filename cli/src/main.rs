@@ -1,6 +1,5 @@
 //! `flotilla`: a fleet on this machine, and a look at it.
 
-mod fleet;
 mod home;
 mod kafka;
 mod status;

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use flotilla_control::config::BrokerConfig;
-use flotilla_control::proto::coordination::DescribeQuorumRequest;
-use flotilla_control::proto::fleet::{WatchRequest, WatchResponse};
 use flotilla_control::{BrokerId, Uuid};
+use flotilla_operator::fleet::{Fleet, View};
 
 use super::groups;
 use super::report::{Broker, Controller, Partition, Report, State, Topic};
-use crate::fleet::{Access, answered};
 use crate::home::Home;
 use crate::kafka::Brokers;
 
@@ -58,29 +56,21 @@ fn broker(home: &Home, config: &BrokerConfig) -> Broker {
 }
 
 async fn ask(home: &Home, configs: &[BrokerConfig], report: &mut Report) -> anyhow::Result<()> {
-    let access = Access::to(home, configs)?;
-    let mut client = access.connect().await?;
-    let quorum = answered(client.describe_quorum(DescribeQuorumRequest {})).await?;
+    let fleet = Fleet::follow(home.access(configs)?);
+    let view = fleet.seen().await?;
+    let quorum = fleet.describe_quorum().await?;
     report.controller.broker_id = quorum.leader.map_or(-1, |leader| leader.broker_id);
     let voters: BTreeSet<i32> = quorum.voters.iter().map(|voter| voter.broker_id).collect();
-    let mut changes = answered(client.watch(WatchRequest {})).await?;
-    let snapshot = tokio::time::timeout(crate::fleet::CALL_TIMEOUT, changes.message())
-        .await
-        .context("the fleet does not show its state")??
-        .context("the fleet ended the stream before its state")?;
     for broker in &mut report.brokers {
         broker.voter = voters.contains(&broker.id);
-        let serves = snapshot
-            .brokers
-            .iter()
-            .any(|b| b.broker_id == broker.id && !b.fenced);
+        let serves = view.brokers.get(&broker.id).is_some_and(|broker| !broker.fenced);
         broker.state = match (serves, broker.pid) {
             (true, _) => State::Online,
             (false, Some(_)) => State::Fenced,
             (false, None) => State::Stopped,
         };
     }
-    report.topics = topics(&snapshot);
+    report.topics = topics(&view);
     let leaders = leaders(&report.topics);
     let online: Vec<BrokerId> = report
         .brokers
@@ -93,13 +83,12 @@ async fn ask(home: &Home, configs: &[BrokerConfig], report: &mut Report) -> anyh
     Ok(())
 }
 
-fn topics(snapshot: &WatchResponse) -> Vec<Topic> {
-    let mut topics: Vec<Topic> = snapshot
-        .topics
-        .iter()
+fn topics(view: &View) -> Vec<Topic> {
+    view.topics
+        .values()
         .filter_map(|state| {
             let topic = state.topic.as_ref()?;
-            let mut partitions: Vec<Partition> = state
+            let partitions: Vec<Partition> = state
                 .partitions
                 .iter()
                 .map(|partition| Partition {
@@ -110,16 +99,13 @@ fn topics(snapshot: &WatchResponse) -> Vec<Topic> {
                     isr: partition.isr.clone(),
                 })
                 .collect();
-            partitions.sort_by_key(|partition| partition.partition);
             Some(Topic {
                 name: topic.name.clone(),
                 id: Uuid::from_slice(&topic.topic_id).unwrap_or_default().to_string(),
                 partitions,
             })
         })
-        .collect();
-    topics.sort_by(|a, b| a.name.cmp(&b.name));
-    topics
+        .collect()
 }
 
 fn leaders(topics: &[Topic]) -> BTreeMap<(String, i32), BrokerId> {

@@ -8,10 +8,9 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use flotilla_control::proto::fleet::ReadTreeRequest;
+use flotilla_operator::fleet::Fleet;
 use serde_json::{Value, json};
 
-use crate::fleet::{Access, answered};
 use crate::home::Home;
 
 /// Shows a fleet on this machine: brokers, topics, partitions and groups with their lag.
@@ -75,12 +74,9 @@ async fn fleet(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn tree(arguments: &Arguments, path: &str) -> anyhow::Result<ExitCode> {
     let home = Home::find(arguments.data.as_deref())?;
-    let access = Access::to(&home, &home.broker_configs()?)?;
-    let mut client = access.connect().await?;
-    let request = ReadTreeRequest {
-        path: path.to_owned(),
-    };
-    let node = answered(client.read_tree(request)).await?;
+    let node = Fleet::follow(home.access(&home.broker_configs()?)?)
+        .read_tree(path)
+        .await?;
     if !node.found {
         anyhow::bail!("there is nothing at {path}: look at / and go down from there");
     }

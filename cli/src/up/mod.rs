@@ -11,7 +11,6 @@ mod process;
 mod progress;
 mod reconcile;
 mod run;
-mod view;
 mod watch;
 
 use std::path::PathBuf;

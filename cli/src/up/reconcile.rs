@@ -4,25 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_control::config::BrokerConfig;
 use flotilla_control::placement::Move;
-use flotilla_control::proto::fleet::fleet_client::FleetClient;
-use flotilla_control::proto::fleet::{
-    ApplyConfigRequest, ApplyResponse, ApplyTopicRequest, AssignRequest, DeleteTopicRequest,
-    DeleteUserRequest, ElectLeadersRequest,
-};
 use flotilla_control::proto::metadata::{
-    AlterConfig, ConfigOperation, ElectLeaders, Owner, Reassignment, Refusal, Replicas, ResourceConfigs,
-    ResourceType,
+    AlterConfig, ConfigOperation, Owner, Reassignment, Refusal, Replicas, ResourceConfigs, ResourceType,
 };
 use flotilla_control::settings::{self, Scope, Update};
 use flotilla_crds::{Cluster, ClusterRef, DeletionPolicy, Topic, User};
+use flotilla_operator::fleet::{Answer, Error, Fleet, View};
 use flotilla_operator::{DEFAULT_NAMESPACE, namespace_of, topic, user};
-use tonic::transport::Channel;
 
 use super::credentials;
 use super::manifests::{Manifest, Manifests, Reported, key_of};
 use super::plan::Authorities;
-use super::view::View;
-use crate::fleet::answered;
 use crate::home::{FollowedTopic, Home, Memory};
 
 /// What came of it.
@@ -51,7 +43,7 @@ pub struct Reconcile<'a> {
     /// What was followed before.
     pub memory: &'a mut Memory,
     /// The way to the fleet.
-    pub client: &'a mut FleetClient<Channel>,
+    pub fleet: &'a Fleet,
     /// What came of it so far.
     pub outcome: Outcome,
 }
@@ -85,16 +77,13 @@ impl Reconcile<'_> {
         if changes.is_empty() {
             return;
         }
-        let request = ApplyConfigRequest {
-            resources: vec![ResourceConfigs {
-                resource_type: ResourceType::Broker.into(),
-                resource_name: String::new(),
-                changes,
-                replace: false,
-            }],
-            dry_run: false,
+        let resource = ResourceConfigs {
+            resource_type: ResourceType::Broker.into(),
+            resource_name: String::new(),
+            changes,
+            replace: false,
         };
-        let answer = answered(self.client.apply_config(request)).await;
+        let answer = self.fleet.apply_config(vec![resource]).await;
         let cluster = self.cluster;
         if self.judge(answer, "settings of the brokers", |message| {
             cluster.problem("spec.config", message)
@@ -165,11 +154,7 @@ impl Reconcile<'_> {
             Err(problem) => return self.outcome.problems.push(manifest.refused(&problem)),
         };
         let settings = command.configs.iter().map(|config| config.key.clone()).collect();
-        let request = ApplyTopicRequest {
-            topic: Some(command),
-            dry_run: false,
-        };
-        let answer = answered(self.client.apply_topic(request)).await;
+        let answer = self.fleet.apply_topic(command).await;
         let applied = self.judge(answer, &format!("topic {name}"), |message| {
             manifest.problem("spec", format!("topic `{name}`: {message}"))
         });
@@ -251,7 +236,7 @@ impl Reconcile<'_> {
         )
         .map_err(|error| manifest.problem("metadata.name", format!("{error:#}")))?;
         let request = plan(password.as_deref()).map_err(|problem| manifest.refused(&problem))?;
-        let answer = answered(self.client.apply_user(request)).await;
+        let answer = self.fleet.apply_user(request).await;
         let applied = self.judge(answer, &format!("user {name}"), |message| {
             manifest.problem("spec", format!("user `{name}`: {message}"))
         });
@@ -281,12 +266,8 @@ impl Reconcile<'_> {
             .map(|(key, name)| (key.clone(), name.clone()))
             .collect();
         for (key, name) in users {
-            let request = DeleteUserRequest {
-                name: name.clone(),
-                owner: Some(owner(&key, DeletionPolicy::Delete)),
-                dry_run: false,
-            };
-            let answer = answered(self.client.delete_user(request)).await;
+            let owner = owner(&key, DeletionPolicy::Delete);
+            let answer = self.fleet.delete_user(&name, Some(owner)).await;
             let directory = self.home.user(&name);
             let deleted = self.judge(answer, &format!("user {name} is deleted"), |message| Reported {
                 file: directory.clone(),
@@ -310,22 +291,14 @@ impl Reconcile<'_> {
                 .push(format!("topic {name} is kept, as its deletionPolicy says"));
             return;
         }
-        let request = DeleteTopicRequest {
-            name: name.clone(),
-            owner: Some(owner(key, topic.deletion_policy)),
-            dry_run: false,
-        };
-        let answer = answered(self.client.delete_topic(request)).await;
+        let owner = owner(key, topic.deletion_policy);
+        let answer = self.fleet.delete_topic(name, Some(owner)).await;
         let home = self.home.path().to_owned();
-        let unknown = answer
-            .as_ref()
-            .is_ok_and(|response| response.refusal() == Refusal::UnknownTopic);
-        let deleted = unknown
-            || self.judge(answer, &format!("topic {name} is deleted"), |message| Reported {
-                file: home.clone(),
-                line: 0,
-                message: format!("topic `{name}`, whose manifest is gone, is not deleted: {message}"),
-            });
+        let deleted = self.judge(answer, &format!("topic {name} is deleted"), |message| Reported {
+            file: home.clone(),
+            line: 0,
+            message: format!("topic `{name}`, whose manifest is gone, is not deleted: {message}"),
+        });
         if deleted {
             self.memory.topics.remove(key);
         }
@@ -333,20 +306,14 @@ impl Reconcile<'_> {
 
     /// Moves partitions.
     pub async fn assign(&mut self, moves: Vec<Move>) -> bool {
-        let request = AssignRequest {
-            partitions: moves
-                .into_iter()
-                .map(|step| Reassignment {
-                    topic: step.topic,
-                    partition: step.partition,
-                    target: Some(Replicas {
-                        broker_ids: step.replicas.into_iter().map(|id| id.0).collect(),
-                    }),
-                })
-                .collect(),
-            dry_run: false,
-        };
-        let answer = answered(self.client.assign(request)).await;
+        let moves = moves.into_iter().map(|step| Reassignment {
+            topic: step.topic,
+            partition: step.partition,
+            target: Some(Replicas {
+                broker_ids: step.replicas.into_iter().map(|id| id.0).collect(),
+            }),
+        });
+        let answer = self.fleet.assign(moves.collect()).await.and_then(Answer::whole);
         let cluster = self.cluster;
         self.judge(answer, "the share of new brokers", |message| {
             cluster.problem(
@@ -359,15 +326,7 @@ impl Reconcile<'_> {
     /// Gives leadership back to preferred leaders, so that no broker leads more than its share. Whether it can be is the
     /// fleet's to say; it tries again by itself, later.
     pub async fn elect_preferred(&mut self) {
-        let request = ElectLeadersRequest {
-            election: Some(ElectLeaders {
-                unclean: false,
-                partitions: Vec::new(),
-                all_partitions: true,
-            }),
-            dry_run: false,
-        };
-        let _ = answered(self.client.elect_leaders(request)).await;
+        let _ = self.fleet.elect_leaders(Vec::new()).await;
     }
 
     /// Whether a resource is this Cluster's.
@@ -389,56 +348,34 @@ impl Reconcile<'_> {
     /// Whether the fleet did it. What it refused becomes a problem, what it could not answer is tried again.
     fn judge(
         &mut self,
-        answer: Result<ApplyResponse, tonic::Status>,
+        answer: Result<Answer, Error>,
         what: &str,
         problem: impl Fn(String) -> Reported,
     ) -> bool {
-        let response = match answer {
-            Ok(response) => response,
-            Err(status) => {
-                let transient = !matches!(
-                    status.code(),
-                    tonic::Code::InvalidArgument | tonic::Code::Unimplemented | tonic::Code::PermissionDenied
-                );
-                if transient {
-                    self.outcome.again = true;
-                } else {
-                    self.outcome.problems.push(problem(status.message().to_owned()));
-                }
-                return false;
-            }
-        };
-        let refused = std::iter::once((response.refusal(), response.message.clone()))
-            .chain(
-                response
-                    .items
-                    .iter()
-                    .map(|item| (item.refusal(), item.message.clone())),
-            )
-            .find(|(refusal, _)| *refusal != Refusal::None);
-        match refused {
-            None => {
-                if response.changed {
+        let error = match answer {
+            Ok(answer) => {
+                if answer.changed {
                     self.outcome.changed.push(what.to_owned());
                 }
-                true
+                return true;
             }
-            Some((Refusal::NotController | Refusal::Throttled, _)) => {
+            Err(error) => error,
+        };
+        match &error {
+            Error::Unreachable(_) | Error::Timeout { .. } => self.outcome.again = true,
+            Error::Refused { refusal, .. }
+                if matches!(refusal, Refusal::NotController | Refusal::Throttled) =>
+            {
                 self.outcome.again = true;
-                false
             }
-            Some((refusal, message)) => {
+            Error::Refused { refusal, .. } => {
                 // Brokers may be on their way: then it works by itself later.
-                self.outcome.again |= refusal == Refusal::NotEnoughBrokers;
-                let message = if message.is_empty() {
-                    refusal.as_str_name().to_lowercase().replace('_', " ")
-                } else {
-                    message
-                };
-                self.outcome.problems.push(problem(message));
-                false
+                self.outcome.again |= *refusal == Refusal::NotEnoughBrokers;
+                self.outcome.problems.push(problem(error.to_string()));
             }
+            Error::Invalid { .. } => self.outcome.problems.push(problem(error.to_string())),
         }
+        false
     }
 }
 

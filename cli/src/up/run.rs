@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use flotilla_control::BrokerId;
 use flotilla_control::config::BrokerConfig;
-use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_crds::Cluster;
 use flotilla_operator::cluster;
-use tokio::sync::mpsc;
-use tonic::transport::Channel;
+use flotilla_operator::fleet::{self, Sight, View};
+use tokio::sync::{mpsc, watch};
 
 use super::manifests::{self, Manifest, Manifests, Reported};
 use super::missing::Missing;
@@ -20,10 +19,8 @@ use super::ports::Base;
 use super::process::{Event, Processes};
 use super::progress::{Progress, print};
 use super::reconcile::{Outcome, Reconcile, is_dynamic};
-use super::view::{self, View};
 use super::watch::{INTERVAL, Watch};
 use super::{Arguments, credentials};
-use crate::fleet::Access;
 use crate::home::{DEFAULT_PARENT, Home, Lock, Memory};
 
 /// How long brokers of an earlier run may take to go away.
@@ -55,7 +52,8 @@ pub struct Fleet {
     configs: Vec<BrokerConfig>,
     processes: Processes,
     events: mpsc::UnboundedReceiver<Event>,
-    view: view::Receiver,
+    fleet: fleet::Fleet,
+    sight: watch::Receiver<Sight>,
     progress: Progress,
     /// Problems that have been printed and still hold.
     reported: BTreeSet<Reported>,
@@ -137,7 +135,7 @@ impl Fleet {
             memory.joining.extend(new);
         }
         home.remember(&memory)?;
-        let view = view::follow(Access::to(&home, &configs)?);
+        let fleet = fleet::Fleet::follow(home.access(&configs)?);
         Ok(Self {
             directory,
             base,
@@ -151,7 +149,8 @@ impl Fleet {
             configs,
             processes,
             events,
-            view,
+            sight: fleet.subscribe(),
+            fleet,
             progress,
             reported,
             held_back: Vec::new(),
@@ -200,7 +199,7 @@ impl Fleet {
     }
 
     fn seen(&self) -> Option<std::sync::Arc<View>> {
-        self.view.borrow().clone()
+        self.fleet.view()
     }
 
     async fn become_ready(&mut self) -> anyhow::Result<()> {
@@ -228,7 +227,7 @@ impl Fleet {
                 }
             }
             tokio::select! {
-                _ = self.view.changed() => {}
+                _ = self.sight.changed() => {}
                 Some(event) = self.events.recv() => {
                     self.tell(&event);
                     let hopeless = ids.iter().all(|id| self.failures.get(id).is_some_and(|f| *f >= HOPELESS));
@@ -388,6 +387,7 @@ impl Fleet {
         self.memory = memory;
         self.cluster = cluster;
         let before = std::mem::replace(&mut self.configs, configs);
+        self.fleet.reach(self.home.access(&self.configs)?);
         for id in new {
             self.progress.say(&format!("broker {id} is added"));
             self.processes.start(id);
@@ -484,13 +484,6 @@ impl Fleet {
     }
 
     async fn apply(&mut self, view: &View) -> anyhow::Result<Outcome> {
-        let access = Access::to(&self.home, &self.configs)?;
-        let Ok(mut client) = access.connect().await else {
-            return Ok(Outcome {
-                again: true,
-                ..Outcome::default()
-            });
-        };
         let gone = self.missing.gone(Instant::now());
         let mut reconcile = Reconcile {
             home: &self.home,
@@ -499,7 +492,7 @@ impl Fleet {
             authorities: &self.authorities,
             view,
             memory: &mut self.memory,
-            client: &mut client,
+            fleet: &self.fleet,
             outcome: Outcome::default(),
         };
         reconcile.run(&self.manifests).await;
@@ -519,20 +512,17 @@ impl Fleet {
             return Ok(());
         };
         let ids = self.ids();
-        if view.moving() || !ids.iter().all(|id| view.online(*id) && view.in_sync(*id)) {
+        if view.moving() > 0 || !ids.iter().all(|id| view.online(*id) && view.in_sync(*id)) {
             return Ok(());
         }
         self.uneven = false;
         if view.askew() {
-            let access = Access::to(&self.home, &self.configs)?;
-            if let Ok(mut client) = access.connect().await {
-                self.with(&view, &mut client).elect_preferred().await;
-            }
+            self.with(&view).elect_preferred().await;
         }
         Ok(())
     }
 
-    fn with<'a>(&'a mut self, view: &'a View, client: &'a mut FleetClient<Channel>) -> Reconcile<'a> {
+    fn with<'a>(&'a mut self, view: &'a View) -> Reconcile<'a> {
         Reconcile {
             home: &self.home,
             cluster: &self.cluster,
@@ -540,7 +530,7 @@ impl Fleet {
             authorities: &self.authorities,
             view,
             memory: &mut self.memory,
-            client,
+            fleet: &self.fleet,
             outcome: Outcome::default(),
         }
     }
@@ -551,7 +541,7 @@ impl Fleet {
             return Ok(());
         };
         let ids = self.ids();
-        if view.moving() || !ids.iter().all(|id| view.online(*id)) {
+        if view.moving() > 0 || !ids.iter().all(|id| view.online(*id)) {
             return Ok(());
         }
         let moves = match view.rebalance(&ids) {
@@ -563,15 +553,11 @@ impl Fleet {
             }
         };
         if !moves.is_empty() {
-            let access = Access::to(&self.home, &self.configs)?;
-            let Ok(mut client) = access.connect().await else {
-                return Ok(());
-            };
             self.progress.say(&format!(
                 "{} partitions move to share them with new brokers",
                 moves.len()
             ));
-            let mut reconcile = self.with(&view, &mut client);
+            let mut reconcile = self.with(&view);
             let moving = reconcile.assign(moves).await;
             let outcome = reconcile.outcome;
             for problem in outcome.problems {

@@ -152,7 +152,7 @@ impl Fleet {
     }
 
     /// From now on it is reached so.
-    pub(super) fn reach(&self, access: Access) {
+    pub fn reach(&self, access: Access) {
         self.shared.access.send_if_modified(|known| {
             let differs = **known != access;
             if differs {
