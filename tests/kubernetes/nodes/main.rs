@@ -1,0 +1,13 @@
+//! The whole of it, on three nodes in three zones: helm, kubectl, brokers in pods, and clients in pods. `just test-nodes`.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod cluster;
+#[allow(dead_code)]
+mod command;
+#[allow(dead_code)]
+#[path = "../programs.rs"]
+mod programs;
+
+mod first_fleet;
