@@ -40,7 +40,7 @@ lint-chart:
     helm template flotilla charts/flotilla --kube-version 1.33.0 > /dev/null
     helm template flotilla charts/flotilla --kube-version 1.33.0 --set 'namespaces={a,b}' --set certManager.enabled=true --set metrics.serviceMonitor.enabled=true > /dev/null
 
-# Write the CustomResourceDefinitions' YAML from their types, also into the chart
+# Write the CustomResourceDefinitions' YAML from their types, also into the chart, and the documents of every field and reason
 crds-generate:
     cargo run --quiet --package flotilla-crds --bin crds-generate
 

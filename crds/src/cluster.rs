@@ -132,7 +132,7 @@ pub struct LocalObjectReference {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Authorization {
-    /// Whether rules are enforced. Default: `acl`.
+    /// `acl`: only what a rule allows; `none`: everybody everything. Default: `acl`.
     #[serde(rename = "type", default)]
     pub type_: AuthorizationType,
     /// Users that may do everything, by name, without `User:`.
@@ -233,7 +233,7 @@ pub struct IssuerRef {
     validation = Rule::new("self.from == 'Selector' || !has(self.selector)").message("a selector has no effect without from: Selector")
 )]
 pub struct AllowedNamespaces {
-    /// Which namespaces.
+    /// Which namespaces: `Same`: the Cluster's own; `All`: all; `Selector`: those whose labels match.
     pub from: From,
     /// Labels of the namespaces, where `from` is `Selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

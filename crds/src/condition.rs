@@ -16,6 +16,38 @@ pub enum ConditionType {
     Paused,
 }
 
+impl ConditionType {
+    /// Every type, in the order of the documentation.
+    pub const ALL: &[Self] = &[Self::Ready, Self::Reconciling, Self::Stalled, Self::Paused];
+
+    /// The statuses that it can have, each with what it means.
+    #[must_use]
+    pub fn meanings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Ready => &[
+                ("True", "It is as it was asked for. `Ready` is always there."),
+                (
+                    "False",
+                    "It is not, or not yet: `Reconciling` or `Stalled` says which.",
+                ),
+                ("Unknown", "Nobody can tell, because the brokers do not answer."),
+            ],
+            Self::Reconciling => &[(
+                "True",
+                "Work is under way, or is tried again by itself. Gone when it is done.",
+            )],
+            Self::Stalled => &[(
+                "True",
+                "Nothing moves until somebody acts. What runs goes on as it was.",
+            )],
+            Self::Paused => &[(
+                "True",
+                "`spec.paused` of the Cluster is set. Stands beside `Ready`, which keeps what was known.",
+            )],
+        }
+    }
+}
+
 impl fmt::Display for ConditionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -23,16 +55,24 @@ impl fmt::Display for ConditionType {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident => $advice:literal,)*) => {
+    ($(#[doc = $doc:literal] $name:ident => $advice:literal,)*) => {
         /// Why a condition is as it is: one word from this list, and no other.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Reason {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $doc] $name,)*
         }
 
         impl Reason {
             /// Every reason, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What it means.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $doc.trim_ascii_start(),)*
+                }
+            }
 
             /// What the user can do about it.
             #[must_use]
@@ -84,6 +124,8 @@ reasons! {
     Deleting => "Wait.",
     /// Deletion would lose data, and the policy forbids it.
     BlockedByData => "Empty the topic, or change `deletionPolicy`.",
+    /// The Cluster is left as it is.
+    Paused => "Take `spec.paused` of the Cluster away when it should go on.",
 }
 
 impl fmt::Display for Reason {

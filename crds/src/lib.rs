@@ -1,7 +1,7 @@
 //! Flotilla's custom resources: [`Cluster`], [`Topic`] and [`User`], as users write them, and the conditions that report on them.
 //!
 //! The YAML beside this crate (`cluster.yaml`, `topic.yaml`, `user.yaml`) is generated from these types by
-//! `just crds-generate`; a test fails when it is stale.
+//! `just crds-generate`, and so are two documents in `docs/`; a test fails when one is stale.
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ mod cluster;
 mod condition;
 mod listener;
 mod pool;
+pub mod reference;
 mod setting;
 mod topic;
 mod user;

@@ -63,7 +63,8 @@ pub enum Authentication {
         .message("an Ingress needs hostTemplate and bootstrapHost: clients find brokers by host name")
 )]
 pub struct Exposure {
-    /// By what.
+    /// By what: `NodePort`: a port of every node; `LoadBalancer`: one for each broker; `Ingress`: one host for each broker, passing TLS
+    /// through.
     #[serde(rename = "type")]
     pub type_: ExposureType,
     /// Host of each broker, with `{id}` where the broker's id belongs. Default: the address of the broker's node or load balancer.

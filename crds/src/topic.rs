@@ -94,7 +94,8 @@ pub struct TopicSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 500))]
     pub config: BTreeMap<String, SettingValue>,
-    /// What becomes of the topic when this resource is deleted. Default: `Delete`.
+    /// What becomes of the topic when this resource is deleted: `Delete`: it goes, and its records with it; `Retain`: it stays;
+    /// `DeleteIfEmpty`: it goes if it holds no record, and otherwise the resource stays and says so. Default: `Delete`.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }

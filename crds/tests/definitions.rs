@@ -17,6 +17,18 @@ fn committed_yaml_is_what_the_types_say() {
     }
 }
 
+#[test]
+fn documents_say_what_the_types_say() {
+    for (name, text) in flotilla_crds::reference::documents() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "docs/{name} is stale: run `just crds-generate`"
+        );
+    }
+}
+
 /// A chart cannot reach outside itself, so that it carries copies.
 #[test]
 fn chart_carries_the_same_definitions() {

@@ -102,7 +102,7 @@ pub fn paused(previous: &[Condition], generation: Option<i64>, now: &Time) -> Ve
         conditions.insert(0, make(ready, "Unknown", &Reason::Creating.to_string(), message));
     }
     let message = "everything is left as it is until `spec.paused` is taken away";
-    conditions.push(make(paused, "True", "Paused", message));
+    conditions.push(make(paused, "True", &Reason::Paused.to_string(), message));
     conditions
 }
 

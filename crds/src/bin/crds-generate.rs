@@ -1,5 +1,5 @@
-//! Writes the YAML of the three CustomResourceDefinitions beside the crate's sources, and the copies that the Helm chart carries:
-//! `just crds-generate`.
+//! Writes the YAML of the three CustomResourceDefinitions beside the crate's sources, the copies that the Helm chart carries, and
+//! the documents that say every field and every reason: `just crds-generate`.
 
 use std::path::Path;
 
@@ -11,6 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for directory in [own, &chart] {
             std::fs::write(directory.join(name), &text)?;
         }
+    }
+    for (name, text) in flotilla_crds::reference::documents() {
+        std::fs::write(own.join("../docs").join(name), text)?;
     }
     Ok(())
 }
