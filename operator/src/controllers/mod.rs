@@ -39,6 +39,8 @@ pub struct Context {
     pub clusters: cluster::Memories,
     /// What is known of fleets for their Topics.
     pub topics: topic::Memories,
+    /// What fleets took for Users.
+    pub users: user::Memories,
 }
 
 impl Context {
@@ -53,6 +55,7 @@ impl Context {
             metrics,
             clusters: cluster::Memories::default(),
             topics: topic::Memories::default(),
+            users: user::Memories::default(),
         }
     }
 

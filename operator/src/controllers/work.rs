@@ -57,7 +57,7 @@ pub(super) async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         queue: &queues.users,
         get: Cache::user,
         reconcile: user::reconcile,
-        gone: |_, _| {},
+        gone: user::forget,
     };
     tokio::join!(
         listening,

@@ -20,6 +20,8 @@ pub enum Credential {
     Password(String),
     /// A client certificate.
     Certificate(Issued),
+    /// A client certificate that somebody else issues, and hands over in another way.
+    Elsewhere,
 }
 
 /// Passwords and keys stay out of logs.
@@ -28,6 +30,7 @@ impl std::fmt::Debug for Credential {
         f.write_str(match self {
             Self::Password(_) => "Password(..)",
             Self::Certificate(_) => "Certificate(..)",
+            Self::Elsewhere => "Elsewhere",
         })
     }
 }
@@ -36,6 +39,23 @@ impl std::fmt::Debug for Credential {
 #[must_use]
 pub fn secret_name(user: &User) -> &str {
     user.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Whether a User takes its password from another Secret than the one that is written for it.
+///
+/// # Errors
+/// It does not.
+pub fn check_source(user: &User) -> Result<(), Problem> {
+    let name = secret_name(user);
+    match &user.spec.authentication.password_from {
+        Some(source) if source.name == name => Err(Problem::spec(
+            "spec.authentication.passwordFrom.name",
+            format!(
+                "the Secret `{name}` is the one that is written for the User: keep the password in another"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether something can be a password. A line break would become another line of a configuration file.
@@ -84,16 +104,7 @@ pub fn secret(
     credential: &Credential,
 ) -> Result<Secret, Problem> {
     let name = secret_name(user);
-    if let Some(source) = &user.spec.authentication.password_from
-        && source.name == name
-    {
-        return Err(Problem::spec(
-            "spec.authentication.passwordFrom.name",
-            format!(
-                "the Secret `{name}` is the one that is written for the User: keep the password in another"
-            ),
-        ));
-    }
+    check_source(user)?;
     if let Credential::Password(password) = credential {
         check_password(password)?;
     }
@@ -209,6 +220,7 @@ impl Client<'_> {
                 ("tls.crt", issued.certificate.clone()),
                 ("tls.key", issued.key.clone()),
             ]),
+            Credential::Elsewhere => {}
         }
         files
             .into_iter()
@@ -220,7 +232,7 @@ impl Client<'_> {
         match (self.credential, self.tls) {
             (Credential::Password(_), Some(_)) => "SASL_SSL",
             (Credential::Password(_), None) => "SASL_PLAINTEXT",
-            (Credential::Certificate(_), _) => "SSL",
+            (Credential::Certificate(_) | Credential::Elsewhere, _) => "SSL",
         }
     }
 
@@ -256,6 +268,7 @@ impl Client<'_> {
                 lines.push(("ssl.keystore.certificate.chain", issued.certificate.clone()));
                 lines.push(("ssl.keystore.key", issued.key.clone()));
             }
+            Credential::Elsewhere => {}
         }
         lines.iter().fold(String::new(), |mut text, (key, value)| {
             let _ = writeln!(text, "{key}={}", property(value));
@@ -282,6 +295,7 @@ impl Client<'_> {
                 lines.push(("ssl.certificate.location", format!("{MOUNT_PATH}/tls.crt")));
                 lines.push(("ssl.key.location", format!("{MOUNT_PATH}/tls.key")));
             }
+            Credential::Elsewhere => {}
         }
         lines.iter().fold(String::new(), |mut text, (key, value)| {
             let _ = writeln!(text, "{key}={value}");
