@@ -226,6 +226,12 @@ impl Credentials {
             .identity(tonic::transport::Identity::from_pem(&self.certificate, &self.key))
     }
 
+    /// When the certificate ends, in seconds since 1970. None where that cannot be read from it.
+    #[must_use]
+    pub fn expires(&self) -> Option<i64> {
+        expires(&self.certificate)
+    }
+
     fn roots(&self) -> Result<RootCertStore, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca, &self.files.ca)? {
@@ -267,6 +273,14 @@ pub fn client_config(files: &InternalTls) -> Result<ClientConfig, Error> {
 /// [`Error`], naming the file.
 pub fn server_config(files: &InternalTls) -> Result<ServerConfig, Error> {
     Credentials::read(files)?.server_config()
+}
+
+/// When the first certificate of a chain in PEM form ends, in seconds since 1970.
+#[must_use]
+pub fn expires(pem: &[u8]) -> Option<i64> {
+    let first = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let (_, certificate) = X509Certificate::from_der(&first).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 /// The one provider of cryptography: a second one in the same binary would make rustls panic at the first handshake.

@@ -412,6 +412,12 @@ fn connections_max() -> usize {
 
 /// Takes new certificates when the files change, for the handshakes from then on.
 async fn follow_certificates(shared: Arc<Shared>, stop: CancellationToken) {
+    let show_expiry = || {
+        if let Some(expires) = shared.tls.as_ref().and_then(Reloading::expires) {
+            shared.metrics.certificate_taken(expires);
+        }
+    };
+    show_expiry();
     let mut failed = false;
     loop {
         tokio::select! {
@@ -425,14 +431,18 @@ async fn follow_certificates(shared: Arc<Shared>, stop: CancellationToken) {
             Ok(Ok(changed)) => {
                 failed = false;
                 if changed {
+                    show_expiry();
                     tracing::info!(%listener, "new certificates are in use");
                 }
             }
-            Ok(Err(error)) if !failed => {
-                failed = true;
-                tracing::warn!(%listener, %error, "the certificates changed but cannot be used: the old ones stay");
+            Ok(Err(error)) => {
+                shared.metrics.certificate_refused();
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!(%listener, %error, "the certificates changed but cannot be used: the old ones stay");
+                }
             }
-            Ok(Err(_)) | Err(_) => {}
+            // The runtime ends.
+            Err(_) => {}
         }
     }
 }

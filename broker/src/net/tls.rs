@@ -98,6 +98,14 @@ impl Reloading {
         self.current.load_full()
     }
 
+    /// When the certificate in use ends, in seconds since 1970. None where that cannot be read from it.
+    pub(super) fn expires(&self) -> Option<i64> {
+        match &*self.contents.lock() {
+            Contents::Clients { certificate, .. } => flotilla_control::tls::expires(certificate),
+            Contents::Brokers(credentials) => credentials.expires(),
+        }
+    }
+
     /// Reads the files again. Whether they had changed; on an error the old configuration stays.
     pub(super) fn reload(&self) -> Result<bool, Error> {
         let now = self.source.read()?;
@@ -260,6 +268,48 @@ mod tests {
         write("key", &other_key);
         assert!(reloading.reload().expect("good again"));
         assert!(!Arc::ptr_eq(&first, &reloading.current()));
+    }
+
+    /// A Secret's volume: the files are links into `..data`, a link that is put in place whole.
+    #[test]
+    fn replaced_volume_of_a_secret_is_taken_up() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let volume = dir.path();
+        let version = |number: u32, name: &str, authorities: &[&str]| {
+            let (certificate, key, _) = issue(&["localhost"], name);
+            let version = volume.join(format!("..{number}"));
+            std::fs::create_dir(&version).expect("writable");
+            let write = |file: &str, text: &str| std::fs::write(version.join(file), text).expect("writable");
+            write("tls.crt", &certificate);
+            write("tls.key", &key);
+            write("ca.crt", &authorities.concat());
+            let link = volume.join("..data_tmp");
+            std::os::unix::fs::symlink(format!("..{number}"), &link).expect("writable");
+            std::fs::rename(link, volume.join("..data")).expect("writable");
+        };
+        let (old_authority, ..) = issue(&[], "old");
+        let (new_authority, ..) = issue(&[], "new");
+        version(1, "a", &[&old_authority]);
+        for file in ["tls.crt", "tls.key", "ca.crt"] {
+            std::os::unix::fs::symlink(format!("..data/{file}"), volume.join(file)).expect("writable");
+        }
+        let files = ListenerTls {
+            certificate: volume.join("tls.crt"),
+            key: volume.join("tls.key"),
+            client_ca: Some(volume.join("ca.crt")),
+        };
+        let reloading =
+            Reloading::load(Source::Clients(files, ClientCertificate::Required)).expect("good files");
+        let first = reloading.current();
+        // Both authorities are trusted while a renewal is under way.
+        version(2, "b", &[&old_authority, &new_authority]);
+        assert!(reloading.reload().expect("a bundle of two"));
+        assert!(!Arc::ptr_eq(&first, &reloading.current()));
+        version(3, "c", &["no certificate"]);
+        let second = reloading.current();
+        reloading.reload().expect_err("a broken bundle");
+        assert!(Arc::ptr_eq(&second, &reloading.current()), "the old one stays");
+        assert!(reloading.expires().is_some());
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Metrics {
     authentications: Family<AuthenticationLabel, Counter>,
     received_bytes: Family<ListenerLabel, Counter>,
     sent_bytes: Family<ListenerLabel, Counter>,
+    certificate_expiry: Family<ListenerLabel, Gauge>,
+    certificate_failures: Family<ListenerLabel, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -136,6 +138,18 @@ impl Default for Metrics {
         registry.register("received_bytes", "Bytes of requests", received_bytes.clone());
         let sent_bytes = Family::default();
         registry.register("sent_bytes", "Bytes of answers", sent_bytes.clone());
+        let certificate_expiry = Family::default();
+        registry.register(
+            "certificate_expiry_seconds",
+            "When the certificate in use ends, in seconds since 1970",
+            certificate_expiry.clone(),
+        );
+        let certificate_failures = Family::default();
+        registry.register(
+            "certificate_reload_failures",
+            "Times that changed certificates could not be used, so that the old ones stayed",
+            certificate_failures.clone(),
+        );
         Self {
             registry: Arc::new(Mutex::new(registry)),
             requests,
@@ -146,6 +160,8 @@ impl Default for Metrics {
             authentications,
             received_bytes,
             sent_bytes,
+            certificate_expiry,
+            certificate_failures,
         }
     }
 }
@@ -192,6 +208,9 @@ impl Metrics {
             received_bytes: self.received_bytes.get_or_create(&label).clone(),
             sent_bytes: self.sent_bytes.get_or_create(&label).clone(),
             closed: self.connections_closed.clone(),
+            certificate_expiry: self.certificate_expiry.clone(),
+            certificate_failures: self.certificate_failures.clone(),
+            label,
         }
     }
 
@@ -228,9 +247,22 @@ pub struct ListenerMetrics {
     /// Of answers.
     pub sent_bytes: Counter,
     closed: Family<CloseLabel, Counter>,
+    certificate_expiry: Family<ListenerLabel, Gauge>,
+    certificate_failures: Family<ListenerLabel, Counter>,
+    label: ListenerLabel,
 }
 
 impl ListenerMetrics {
+    /// A certificate is in use from now on, until then (seconds since 1970).
+    pub fn certificate_taken(&self, expires: i64) {
+        self.certificate_expiry.get_or_create(&self.label).set(expires);
+    }
+
+    /// Changed certificates could not be used.
+    pub fn certificate_refused(&self) {
+        self.certificate_failures.get_or_create(&self.label).inc();
+    }
+
     /// A connection ended.
     pub fn closed(&self, reason: CloseReason) {
         self.closed.get_or_create(&CloseLabel { reason }).inc();
