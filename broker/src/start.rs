@@ -94,11 +94,11 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
     let mut tasks = Tasks(vec![tokio::spawn(admin::serve(admin_socket, admin))]);
 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(open_files_max()));
-    let volumes = open_volumes(&disk, &config)?;
+    let settings = resolve_settings(&config, &Image::default());
+    let volumes = open_volumes(&disk, &config, &settings)?;
     let (first, _) = volumes.first().ok_or(StartError::NoDataDirs)?;
     let directory_id = first.identity().directory_id;
     let clean_shutdown = volumes.iter().all(|(_, opened)| opened.clean);
-    let settings = resolve_settings(&config, &Image::default());
     let coordination =
         coordination::start(coordination_config(&config, &settings, &disk, directory_id)).await?;
     let metadata = coordination.metadata();
@@ -183,7 +183,14 @@ impl Drop for Tasks {
 
 /// Recognises the data directories, and formats the empty ones. A first voter of a cluster that is being founded gets the
 /// directory id that it votes with; everybody else draws one, so that an emptied disk is a stranger (KIP-853).
-fn open_volumes(disk: &Arc<dyn Disk>, config: &BrokerConfig) -> Result<Vec<(Volume, Opened)>, VolumeError> {
+fn open_volumes(
+    disk: &Arc<dyn Disk>,
+    config: &BrokerConfig,
+    settings: &BrokerSettings,
+) -> Result<Vec<(Volume, Opened)>, VolumeError> {
+    let options = VolumeOptions {
+        reserve_bytes: u64::try_from(settings.log_dir_free_min_bytes).ok(),
+    };
     let cluster_id = config.cluster_id.to_string();
     let given = config
         .quorum
@@ -212,22 +219,9 @@ fn open_volumes(disk: &Arc<dyn Disk>, config: &BrokerConfig) -> Result<Vec<(Volu
             Volume::format(&**disk, dir, &identity)?;
             tracing::info!(dir = %dir.display(), %directory_id, "data directory formatted");
         }
-        volumes.push(Volume::open(
-            disk,
-            dir,
-            &cluster_id,
-            config.broker_id,
-            volume_options(config),
-        )?);
+        volumes.push(Volume::open(disk, dir, &cluster_id, config.broker_id, options)?);
     }
     Ok(volumes)
-}
-
-fn volume_options(config: &BrokerConfig) -> VolumeOptions {
-    let bytes = config
-        .setting("log.dir.free.min.bytes")
-        .and_then(|bytes| bytes.parse::<u64>().ok());
-    VolumeOptions { reserve_bytes: bytes }
 }
 
 fn coordination_config(
