@@ -43,6 +43,7 @@ impl Image {
             Fact::Acl(acl) => self.fold_acl(acl)?,
             Fact::RemoveAcl(removed) => self.fold_remove_acl(uuid(&removed.id, "ACL id")?),
             Fact::ClientQuota(quota) => self.fold_quota(quota),
+            Fact::Secret(secret) => self.secret = secret.bytes.as_slice().into(),
             Fact::ProducerIds(block) => self.next_producer_id = block.next_producer_id,
             Fact::Drain(drain) => self.fold_drain(drain),
             Fact::RestartGrant(grant) => self.fold_restart_grant(grant),
@@ -282,6 +283,11 @@ impl Image {
             }
         }
         self.access_facts(&mut facts);
+        if !self.secret.is_empty() {
+            facts.push(Fact::Secret(proto::Secret {
+                bytes: self.secret.to_vec(),
+            }));
+        }
         if self.next_producer_id != 0 {
             facts.push(Fact::ProducerIds(proto::ProducerIds {
                 next_producer_id: self.next_producer_id,
@@ -505,6 +511,7 @@ mod tests {
             acl(1, 3, "orders"),
             acl(2, 4, "ord"),
             quota_fact(&entity, "producer_byte_rate", Some(1.5)),
+            Fact::Secret(proto::Secret { bytes: vec![7; 32] }),
             Fact::ProducerIds(proto::ProducerIds {
                 next_producer_id: 1000,
             }),
@@ -553,6 +560,7 @@ mod tests {
             Fact::RemoveAcl(proto::RemoveAcl { id: vec![2; 16] }),
             quota_fact(&entity, "producer_byte_rate", None),
             Fact::ProducerIds(proto::ProducerIds { next_producer_id: 0 }),
+            Fact::Secret(proto::Secret { bytes: vec![] }),
         ];
         for removal in removals {
             image.fold(&record(removal)).unwrap();

@@ -34,6 +34,7 @@ pub struct Image {
     pub(super) acls_by_pattern: OrdMap<(i32, i32), AclsByName>,
     pub(super) quotas: OrdMap<QuotaKey, Arc<BTreeMap<String, f64>>>,
     pub(super) next_producer_id: i64,
+    pub(super) secret: Arc<[u8]>,
 }
 
 /// Brokers.
@@ -260,6 +261,12 @@ impl Image {
         exact
             .chain(by_prefix)
             .flat_map(|found| found.values().map(AsRef::as_ref))
+    }
+
+    /// Known to all brokers and to nobody else. Empty until the first broker has registered.
+    #[must_use]
+    pub fn secret(&self) -> &[u8] {
+        &self.secret
     }
 
     /// What binds whom.

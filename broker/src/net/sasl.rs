@@ -48,8 +48,6 @@ impl Mechanism {
 /// What the broker needs for exchanges, over all connections.
 pub(super) struct Secrets {
     random: SystemRandom,
-    /// Stands in for users that do not exist; drawn when the broker starts, never leaves it.
-    nobody: [u8; 32],
     /// Checking a password takes milliseconds of a processor: so many at a time.
     checks: Semaphore,
 }
@@ -60,12 +58,8 @@ const NONCE_BYTES: usize = 24;
 
 impl Secrets {
     pub(super) fn new() -> Self {
-        let random = SystemRandom::new();
-        let mut nobody = [0; 32];
-        random.fill(&mut nobody).expect("the system has random numbers");
         Self {
-            random,
-            nobody,
+            random: SystemRandom::new(),
             checks: Semaphore::new(CHECKS_MAX),
         }
     }
@@ -142,8 +136,10 @@ impl Exchange {
                 Ok(first) => first,
                 Err(error) => return refused(None, error),
             };
-            let stored = stored(&broker.metadata.image(), first.user(), mechanism);
-            let challenge = Challenge::new(mechanism, first, stored, &secrets.nonce(), &secrets.nobody);
+            let image = broker.metadata.image();
+            let stored = stored(&image, first.user(), mechanism);
+            // The same on every broker: asking two of them does not tell that a user does not exist.
+            let challenge = Challenge::new(mechanism, first, stored, &secrets.nonce(), image.secret());
             let message = challenge.message().to_owned();
             return Step::Continue(
                 Self {
@@ -195,7 +191,7 @@ async fn check_password(token: &[u8], broker: &Broker, secrets: &Secrets) -> Ste
     let exists = kept.is_some();
     let (hash, credential) = kept.unwrap_or_else(|| {
         let hash = scram::Mechanism::Sha512;
-        (hash, Credential::of_nobody(hash, plain.user, &secrets.nobody))
+        (hash, Credential::of_nobody(hash, plain.user, image.secret()))
     });
     let (user, password) = (plain.user.to_owned(), plain.password.to_owned());
     let stored_key = credential.stored_key.clone();

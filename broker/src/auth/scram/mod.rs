@@ -152,7 +152,7 @@ impl Credential {
     }
 
     /// Looks like the credential of a user, is nobody's. The salt follows from `secret` and the name, so that asking
-    /// twice does not tell; `secret` is the broker's own and never leaves it.
+    /// twice does not tell, nor asking two brokers; `secret` is known to all brokers and leaves none.
     #[must_use]
     pub fn of_nobody(mechanism: Mechanism, user: &str, secret: &[u8]) -> Self {
         let derived = mechanism.sign(secret, user.as_bytes());

@@ -32,6 +32,7 @@ pub(super) fn register(draft: &mut Draft<'_, '_>, request: &RegisterBroker) -> R
         }
     }
     keep_settings_that_rules_need(draft);
+    draw_secret(draft);
     let after = known.as_ref().map_or(0, |known| known.epoch.0.saturating_add(1));
     let epoch = i64::try_from(draft.context.index).unwrap_or(i64::MAX).max(after);
     let record = Broker {
@@ -116,6 +117,14 @@ fn keep_settings_that_rules_need(draft: &mut Draft<'_, '_>) {
             key: KEY.to_owned(),
             value: Some(value),
         }));
+    }
+}
+
+/// Two ids have 244 random bits.
+fn draw_secret(draft: &mut Draft<'_, '_>) {
+    if draft.image.secret().is_empty() {
+        let bytes = [draft.fresh_id().0, draft.fresh_id().0].concat();
+        draft.write(Fact::Secret(proto::Secret { bytes }));
     }
 }
 

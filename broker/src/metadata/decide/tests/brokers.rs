@@ -18,6 +18,20 @@ fn the_first_broker_registers_fenced_and_sets_the_minimum_for_all() {
 }
 
 #[test]
+fn the_first_broker_draws_what_only_brokers_know() {
+    let mut fleet = Fleet::empty("1");
+    fleet.image = Image::default();
+    let drawn = Fact::Secret(proto::Secret {
+        bytes: [[1; 16], [2; 16]].concat(),
+    });
+    let decision = fleet.register(0, 1, 10, false);
+    assert!(decision.records.contains(&Record { record: Some(drawn) }));
+    assert_eq!(fleet.image.secret(), [[1; 16], [2; 16]].concat());
+    let decision = fleet.register(1, 1, 11, false);
+    assert_eq!(fleet.shown(&decision), ["broker 1 fenced"]);
+}
+
+#[test]
 fn a_broker_is_unfenced_once_it_has_caught_up_with_its_registration() {
     let mut fleet = Fleet::empty("1");
     let epoch = fleet.register(0, 1, 10, false).response.broker_epoch;

@@ -22,10 +22,13 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Nobody is registered. The minimum of in-sync replicas is as the file says.
+    /// Nobody is registered. The minimum of in-sync replicas is as the file says, and the brokers' secret is drawn.
     pub fn empty(min_insync_replicas: &'static str) -> Self {
+        let mut image = Image::default();
+        let secret = Fact::Secret(proto::Secret { bytes: vec![0; 32] });
+        image.fold(&Record { record: Some(secret) }).unwrap();
         Self {
-            image: Image::default(),
+            image,
             index: 100,
             now_ms: 1_000,
             ids: 0,
