@@ -14,6 +14,7 @@ mod roll;
 mod security;
 mod startup;
 mod throttle;
+mod topics;
 mod up;
 mod wire;
 mod writer;
