@@ -122,6 +122,93 @@ fn users_of_the_examples_are_allowed_and_get_their_secret() {
     }
 }
 
+/// What the example of a way to deploy refers to is in the same file, or in this repository.
+#[test]
+fn argo_cd_and_flux_deploy_what_there_is() {
+    let of = |kind: &str| -> Vec<Value> {
+        examples()
+            .into_iter()
+            .map(|(_, document)| document)
+            .filter(|document| document["kind"] == kind)
+            .collect()
+    };
+    let chart = |path: &Value| root().join(path.as_str().unwrap()).join("Chart.yaml").exists();
+
+    let applications = of("Application");
+    assert_eq!(applications.len(), 2);
+    for application in &applications {
+        assert_eq!(application["apiVersion"], "argoproj.io/v1alpha1");
+        let spec = &application["spec"];
+        let options = spec["syncPolicy"]["syncOptions"].as_array().unwrap();
+        assert!(options.iter().any(|option| option == "ServerSideApply=true"));
+        for field in ["repoURL", "targetRevision", "path"] {
+            assert!(spec["source"][field].is_string(), "{field}");
+        }
+        assert_eq!(spec["destination"]["server"], "https://kubernetes.default.svc");
+        for ignored in spec["ignoreDifferences"].as_array().into_iter().flatten() {
+            assert_eq!(
+                (&ignored["group"], &ignored["kind"]),
+                (&"flotilla.dev".into(), &"Cluster".into())
+            );
+        }
+    }
+    assert!(chart(&applications[0]["spec"]["source"]["path"]));
+
+    let repositories = of("GitRepository");
+    let release = &of("HelmRelease")[0];
+    let kustomization = &of("Kustomization")[0];
+    for (object, version) in [
+        (&repositories[0], "source.toolkit.fluxcd.io/v1"),
+        (release, "helm.toolkit.fluxcd.io/v2"),
+        (kustomization, "kustomize.toolkit.fluxcd.io/v1"),
+    ] {
+        assert_eq!(object["apiVersion"], version);
+        assert!(object["spec"]["interval"].is_string());
+    }
+    let source = |reference: &Value| {
+        assert_eq!(reference["kind"], "GitRepository");
+        assert_eq!(reference["name"], repositories[0]["metadata"]["name"]);
+    };
+    source(&release["spec"]["chart"]["spec"]["sourceRef"]);
+    source(&kustomization["spec"]["sourceRef"]);
+    assert!(chart(&release["spec"]["chart"]["spec"]["chart"]));
+    assert_eq!(kustomization["spec"]["wait"], true);
+
+    // The values that they set are values of the chart.
+    let values = &documents(&root().join("charts/flotilla/values.yaml"))[0];
+    let set = [
+        &applications[0]["spec"]["source"]["helm"]["valuesObject"],
+        &release["spec"]["values"],
+    ];
+    for name in set.iter().flat_map(|set| set.as_object().unwrap().keys()) {
+        assert!(!values[name].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn application_of_the_examples_is_given_nothing_but_the_secret_of_a_user() {
+    let users = of_kind::<User>("User");
+    let (file, application) = examples()
+        .into_iter()
+        .find(|(_, document)| document["kind"] == "Deployment")
+        .unwrap();
+    let pod = &application["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().unwrap();
+    let secrets: Vec<&str> = volumes
+        .iter()
+        .map(|volume| volume["secret"]["secretName"].as_str().unwrap())
+        .collect();
+    let user = users.iter().find(|(_, user)| {
+        user.metadata.namespace.as_deref() == application["metadata"]["namespace"].as_str()
+            && secrets == [user::secret_name(user)]
+    });
+    assert!(user.is_some(), "{file}: {secrets:?}");
+    for container in pod["containers"].as_array().unwrap() {
+        assert!(container["env"].is_null() && container["envFrom"].is_null());
+        assert_eq!(container["volumeMounts"][0]["mountPath"], user::MOUNT_PATH);
+    }
+}
+
 #[test]
 fn chart_has_the_version_of_the_workspace() {
     let chart = &documents(&root().join("charts/flotilla/Chart.yaml"))[0];

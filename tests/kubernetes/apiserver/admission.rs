@@ -165,6 +165,7 @@ fn examples_are_taken_as_they_are_and_do_not_differ_afterwards() {
     let plane = plane();
     for file in [
         "tls-scram",
+        "application",
         "mutual-tls",
         "node-port",
         "pools-and-racks",
