@@ -227,7 +227,7 @@ impl Writer {
     /// Writes the status of an object, unless it is so already. Answers whether anything was sent.
     ///
     /// # Errors
-    /// As [`Self::apply`]; [`Error::NotFound`] when the object is gone.
+    /// As [`Self::apply`]; [`Error::NotFound`] when the object is gone, [`Error::Conflict`] when another has its name.
     pub async fn status<K, S>(&self, object: &K, status: &S) -> Result<bool, Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize,
@@ -243,8 +243,7 @@ impl Writer {
         let patch = json!({
             "apiVersion": K::api_version(&()),
             "kind": K::kind(&()),
-            // With the uid, the status of one that was deleted never lands on its successor.
-            "metadata": {"name": subject.name, "namespace": subject.namespace, "uid": object.meta().uid},
+            "metadata": {"name": subject.name, "namespace": subject.namespace},
             "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();
@@ -257,6 +256,13 @@ impl Writer {
                 api.patch_status(&subject.name, &params, &patch),
             )
             .await?;
+        if written.metadata.uid != object.meta().uid {
+            // It is mended by the next look at its successor, which this error brings about.
+            return Err(Error::Conflict(format!(
+                "{} is gone; another has its name",
+                subject.said()
+            )));
+        }
         self.memory
             .lock()
             .reported(&subject, written.metadata.resource_version.as_deref(), &status);

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => return wrong(&error.to_string()),
     };
-    let filter = match EnvFilter::try_new(&options.log) {
+    // The client logs each refusal as an error, and whoever sent the request does too.
+    let filter = match EnvFilter::try_new(format!("kube_client::client::builder=off,{}", options.log)) {
         Ok(filter) => filter,
         Err(error) => return wrong(&format!("FLOTILLA_LOG: `{}`: {error}", options.log)),
     };

@@ -23,6 +23,8 @@ pub enum Error {
     Other(String),
 }
 
+const UNTYPED: &str = "failed to create typed patch object";
+
 impl Error {
     pub(super) fn of(subject: &str, error: kube::Error) -> Self {
         let kube::Error::Api(status) = error else {
@@ -35,6 +37,8 @@ impl Error {
             409 => Self::Conflict(message),
             401 | 403 => Self::Forbidden(message),
             400 | 413 | 415 | 422 => Self::Invalid(message),
+            // Server-side apply answers so to a field that the kind does not have, or of another type.
+            500 if message.contains(UNTYPED) => Self::Invalid(message),
             _ => Self::Other(message),
         }
     }
@@ -70,6 +74,13 @@ mod tests {
         assert_eq!(of(403, "Forbidden"), Error::Forbidden(message()));
         assert_eq!(of(422, "Invalid"), Error::Invalid(message()));
         assert_eq!(of(503, "ServiceUnavailable"), Error::Other(message()));
+        let untyped = Status::failure(
+            "failed to create typed patch object (a/b): .c: field not declared",
+            "",
+        )
+        .with_code(500);
+        let untyped = Error::of("it", kube::Error::Api(Box::new(untyped)));
+        assert!(matches!(untyped, Error::Invalid(_)), "{untyped}");
         assert_eq!(of(422, "Invalid").reason(), Reason::InvalidSpec);
         assert_eq!(of(500, "").reason(), Reason::Unreachable);
     }

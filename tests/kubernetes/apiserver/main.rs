@@ -7,10 +7,14 @@ mod chart;
 #[allow(dead_code)]
 #[path = "../control_plane.rs"]
 mod control_plane;
+mod leases;
+mod operator;
 #[allow(dead_code)]
 #[path = "../programs.rs"]
 mod programs;
 mod refusals;
+mod resources;
+mod writer;
 
 use control_plane::ControlPlane;
 
