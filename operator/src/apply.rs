@@ -506,7 +506,12 @@ fn subject(object: &Value) -> Result<Subject, Error> {
 }
 
 fn mark(object: &mut Value) {
-    let shape = shape(object);
+    let mut bare = object.clone();
+    // The version that a write is conditional on is not part of what is asked for.
+    if let Some(metadata) = bare["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    let shape = shape(&bare);
     object["metadata"]["annotations"][APPLIED_ANNOTATION] = shape.into();
 }
 

@@ -18,7 +18,7 @@ use crate::cluster::certificate::{
     Bundle, Held, Renewal, Source, Subject, Terms, Trust, Wanted, authority_renewal, bundle,
     certificate_request, certificates_secret, held, renewal, source, wanted,
 };
-use crate::cluster::{Identity, Member, Names, labels, with_data};
+use crate::cluster::{CLUSTER_LABEL, Identity, Member, Names, labels, with_data};
 use crate::{Key, Problem, apply};
 
 const CERTIFICATE: &str = "tls.crt";
@@ -274,8 +274,15 @@ impl Reconcile<'_> {
         match live {
             // Never over one that is not known of: it may be what everything was issued by.
             None => {
-                let secret = json(&secret).unwrap_or_default();
-                self.context.writer.create(&secret).await.map_err(Error::from)?;
+                let made = self
+                    .context
+                    .writer
+                    .create(&json(&secret).unwrap_or_default())
+                    .await;
+                if let Err(error @ apply::Error::Exists(_)) = made {
+                    return Err(self.in_the_way(name, error).await);
+                }
+                made.map_err(Error::from)?;
             }
             Some(live) => {
                 secret.metadata.resource_version = live.metadata.resource_version.clone();
@@ -288,6 +295,22 @@ impl Reconcile<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a Secret means that is there though the cache does not have it: it was made a moment ago, or it is somebody else's.
+    async fn in_the_way(&self, name: &str, error: apply::Error) -> Failure {
+        let found = self.context.cache.read_secret(&self.key.namespace, name).await;
+        let label = |secret: &Secret| secret.metadata.labels.as_ref()?.get(CLUSTER_LABEL).cloned();
+        match found {
+            Ok(Some(secret)) if label(&secret).as_deref() != Some(&self.key.name) => {
+                Failure::Problem(Problem::because(
+                    Reason::Conflict,
+                    format!("Secret {name}"),
+                    "there is one already that is not this Cluster's: rename it, or delete it if it is of no use",
+                ))
+            }
+            _ => Failure::Error(apply::Error::Conflict(error.to_string()).into()),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -32,13 +32,10 @@ use crate::cluster::{
     silence, standing, trouble, validate,
 };
 use crate::fleet::{Access, Change, Fleet, View, What};
-use crate::{Key, Problem, Standing};
+use crate::{Key, Problem, Standing, apply};
 use fleet_steps::{Told, moves, scale_view, topics_in_sync};
 use memory::Memory;
 use observed::Observed;
-
-/// How soon to look again when the cache is behind what was written.
-const BEHIND: Duration = Duration::from_millis(50);
 
 /// One look at one Cluster.
 struct Reconcile<'a> {
@@ -81,10 +78,8 @@ pub async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<A
     let done = run.all(&mut memory).await;
     context.clusters.keep(&key, memory);
     match done {
-        // The cache is behind: what was to be made is there already.
-        Err(Error::Write(crate::apply::Error::Exists(_) | crate::apply::Error::Conflict(_))) => {
-            Ok(Action::requeue(BEHIND))
-        }
+        // The cache is behind: what was to be made is there already. That is looked at again, and soon.
+        Err(Error::Write(apply::Error::Exists(message))) => Err(apply::Error::Conflict(message).into()),
         done => done,
     }
 }

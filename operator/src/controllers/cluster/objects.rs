@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flotilla_crds::Reason;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -12,10 +11,10 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::memory::Memory;
-use super::observed::{Kind, json as json_of};
+use super::observed::Kind;
 use super::{Error, Reconcile};
 use crate::cluster::scale::Scale;
-use crate::cluster::{CLUSTER_LABEL, Desired, Growth, Names, claims_differ, growth, pools};
+use crate::cluster::{Desired, Growth, Names, claims_differ, growth, pools};
 use crate::{Problem, apply};
 
 impl Kind {
@@ -53,26 +52,16 @@ impl Reconcile<'_> {
         let mut problem = None;
         for object in &desired.objects {
             let (kind, name) = (word(object, "kind"), name_of(object));
-            let mut live = self.observed.live(kind, name);
-            if live.is_none() {
-                live = self.found(kind, name).await?;
-                if let Some(found) = &live
-                    && let Some(owner) = self.foreign(found)
-                {
-                    let what = format!(
-                        "there is one already, which belongs to {owner}: rename one of the two, or delete it"
-                    );
-                    problem.get_or_insert(Problem::because(Reason::Conflict, format!("{kind} {name}"), what));
-                    continue;
-                }
-            }
+            let live = self.observed.live(kind, name);
             if kind == "StatefulSet" && !self.replaced(object, live.as_ref()).await? {
                 continue;
             }
             match self.context.writer.apply(object, live.as_ref()).await {
                 Ok(_) => {}
-                // One that is refused keeps none of the others back.
-                Err(error @ (apply::Error::Invalid(_) | apply::Error::Forbidden(_))) => {
+                // One that is refused, or that somebody else's stands in the way of, keeps none of the others back.
+                Err(
+                    error @ (apply::Error::Invalid(_) | apply::Error::Forbidden(_) | apply::Error::Exists(_)),
+                ) => {
                     let found = Problem::because(error.reason(), format!("{kind} {name}"), error.to_string());
                     problem.get_or_insert(found);
                 }
@@ -82,64 +71,6 @@ impl Reconcile<'_> {
         self.shrink_leaving(scale).await?;
         self.prune(desired, scale).await?;
         Ok(problem)
-    }
-
-    /// An object that the cache does not have: it is not there, or lacks the Cluster's label. It is never written over unseen.
-    async fn found(&self, kind: &str, name: &str) -> Result<Option<Value>, Error> {
-        let (cache, namespace) = (&self.context.cache, self.key.namespace.as_str());
-        Ok(match kind {
-            "ConfigMap" => cache
-                .read::<ConfigMap>(namespace, name)
-                .await?
-                .as_ref()
-                .and_then(json_of),
-            "Service" => cache
-                .read::<Service>(namespace, name)
-                .await?
-                .as_ref()
-                .and_then(json_of),
-            "Ingress" => cache
-                .read::<Ingress>(namespace, name)
-                .await?
-                .as_ref()
-                .and_then(json_of),
-            "NetworkPolicy" => cache
-                .read::<NetworkPolicy>(namespace, name)
-                .await?
-                .as_ref()
-                .and_then(json_of),
-            "PodDisruptionBudget" => {
-                let found = cache.read::<PodDisruptionBudget>(namespace, name).await?;
-                found.as_ref().and_then(json_of)
-            }
-            "StatefulSet" => cache
-                .read::<StatefulSet>(namespace, name)
-                .await?
-                .as_ref()
-                .and_then(json_of),
-            _ => None,
-        })
-    }
-
-    /// Whose an object is that is not this Cluster's. One that an earlier Cluster of the same name left behind is taken over.
-    fn foreign(&self, live: &Value) -> Option<String> {
-        let metadata = &live["metadata"];
-        let owners = metadata["ownerReferences"].as_array();
-        let owner = owners
-            .into_iter()
-            .flatten()
-            .find(|owner| owner["controller"] == true);
-        if let Some(owner) = owner
-            && (owner["kind"] != "Cluster" || owner["name"] != self.key.name.as_str())
-        {
-            return Some(format!("{} {}", word(owner, "kind"), word(owner, "name")));
-        }
-        let label = metadata["labels"][CLUSTER_LABEL].as_str();
-        match label {
-            Some(label) if label == self.key.name => None,
-            Some(label) => Some(format!("the Cluster {label}")),
-            None => Some("somebody else".to_owned()),
-        }
     }
 
     /// Whether the API server would take the pods with the user's overlays on them. It is asked about a StatefulSet of another name: of
