@@ -218,13 +218,17 @@ fn progress(
         .filter(|member| member.ordinal >= sizes.get(&member.pool).copied().unwrap_or(0))
         .count();
     if missing > 0 && !sizes.is_empty() {
-        return Some((Reason::Scaling, format!("{missing} brokers are added")));
+        let brokers = if missing == 1 { "1 broker is" } else { &format!("{missing} brokers are") };
+        return Some((Reason::Scaling, format!("{brokers} added")));
     }
     let moving = view.map_or(0, |view| view.moving);
     (moving > 0).then(|| {
         (
             Reason::Rebalancing,
-            format!("replicas of {moving} partitions are on their way"),
+            match moving {
+                1 => "replicas of 1 partition are on their way".to_owned(),
+                _ => format!("replicas of {moving} partitions are on their way"),
+            },
         )
     })
 }
@@ -320,7 +324,7 @@ mod tests {
         assert_eq!((scale.sizes, scale.steps), (sizes(4), vec![]));
         assert_eq!(
             scale.progress,
-            Some((Reason::Scaling, "1 brokers are added".into()))
+            Some((Reason::Scaling, "1 broker is added".into()))
         );
 
         let arrived = view(live(4), &full);

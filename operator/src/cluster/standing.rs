@@ -24,6 +24,8 @@ pub struct Work<'a> {
     pub scale: &'a Scale,
     /// How its brokers get to what they should run.
     pub rollout: &'a Rollout,
+    /// The brokers that the fleet let go for a restart.
+    pub granted: &'a BTreeSet<BrokerId>,
 }
 
 /// How a Cluster stands: what the user has to mend comes first, then what is broken, then what is under way.
@@ -53,6 +55,10 @@ pub fn standing(work: Work<'_>) -> Standing {
     }
     if let Some((reason, message)) = &work.scale.progress {
         return Standing::Working(*reason, message.clone());
+    }
+    let away = |pod: &&Pod| pod.state != PodState::Ready;
+    if ready < all && work.pods.iter().filter(away).all(|pod| work.granted.contains(&pod.broker)) {
+        return Standing::Working(Reason::Rolling, format!("{serving}, and the others restart"));
     }
     if ready < all {
         return Standing::Working(Reason::Recovering, serving);
@@ -111,9 +117,8 @@ fn rolling(rollout: &Rollout) -> Option<String> {
         Next::Restart { broker, .. } => format!("broker {broker} is next"),
         Next::Wait(what) => what.clone(),
     };
-    Some(format!(
-        "{left} brokers are to restart for a change of {changes}: {next}"
-    ))
+    let brokers = if left == 1 { "1 broker is" } else { &format!("{left} brokers are") };
+    Some(format!("{brokers} to restart for a change of {changes}: {next}"))
 }
 
 #[cfg(test)]
@@ -156,6 +161,7 @@ mod tests {
 
     #[test]
     fn what_the_user_must_mend_comes_before_what_is_under_way() {
+        let nobody = BTreeSet::new();
         let serving = pods(&[PodState::Ready, PodState::Ready]);
         let starting = pods(&[PodState::Ready, PodState::Starting]);
         let (still, idle) = (rollout(Next::Nothing), Scale::default());
@@ -167,6 +173,7 @@ mod tests {
             silence: None,
             scale: &idle,
             rollout: &still,
+            granted: &nobody,
         };
         assert_eq!(standing(calm), Standing::Ready("2 of 2 brokers are ready".into()));
 
@@ -186,6 +193,16 @@ mod tests {
         assert_eq!(
             standing(creating),
             Standing::Working(Reason::Creating, serving_one())
+        );
+
+        let granted = (0..3).map(BrokerId).collect();
+        let restarting = Work {
+            granted: &granted,
+            ..recovering
+        };
+        assert_eq!(
+            standing(restarting),
+            Standing::Working(Reason::Rolling, format!("{}, and the others restart", serving_one()))
         );
 
         let growing = Scale {
@@ -213,7 +230,7 @@ mod tests {
             standing(rolling),
             Standing::Working(
                 Reason::Rolling,
-                "1 brokers are to restart for a change of image, config: broker 1 is next".into()
+                "1 broker is to restart for a change of image, config: broker 1 is next".into()
             )
         );
 

@@ -229,6 +229,10 @@ impl Reconcile<'_> {
             silence: silence.as_ref(),
             scale: &scale,
             rollout: &rollout,
+            granted: &view
+                .iter()
+                .flat_map(|view| view.grants.keys().copied().map(BrokerId))
+                .collect(),
         });
         self.report(StatusInput {
             identity: Some(&identity),
