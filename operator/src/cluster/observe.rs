@@ -125,6 +125,10 @@ fn state(pod: &core::Pod) -> PodState {
 /// What keeps a pod from running, in the words of whoever keeps it.
 #[must_use]
 pub fn trouble(pod: &core::Pod) -> Option<(Reason, String)> {
+    // One that is on its way out is meant to end.
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
     let said = |reason: &str, message: Option<&String>| match message {
         Some(message) if !message.is_empty() => format!("{reason}: {message}"),
         _ => reason.to_owned(),
@@ -235,6 +239,8 @@ mod tests {
         let mut going = pod("x", json!({"conditions": [{"type": "Ready", "status": "True"}]}));
         going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         assert_eq!(state(&going), PodState::Gone);
+        going.status = pod("x", waiting("CrashLoopBackOff")).status;
+        assert_eq!(trouble(&going), None);
     }
 
     #[test]

@@ -218,7 +218,11 @@ fn progress(
         .filter(|member| member.ordinal >= sizes.get(&member.pool).copied().unwrap_or(0))
         .count();
     if missing > 0 && !sizes.is_empty() {
-        let brokers = if missing == 1 { "1 broker is" } else { &format!("{missing} brokers are") };
+        let brokers = if missing == 1 {
+            "1 broker is"
+        } else {
+            &format!("{missing} brokers are")
+        };
         return Some((Reason::Scaling, format!("{brokers} added")));
     }
     let moving = view.map_or(0, |view| view.moving);

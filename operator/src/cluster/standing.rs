@@ -57,7 +57,13 @@ pub fn standing(work: Work<'_>) -> Standing {
         return Standing::Working(*reason, message.clone());
     }
     let away = |pod: &&Pod| pod.state != PodState::Ready;
-    if ready < all && work.pods.iter().filter(away).all(|pod| work.granted.contains(&pod.broker)) {
+    if ready < all
+        && work
+            .pods
+            .iter()
+            .filter(away)
+            .all(|pod| work.granted.contains(&pod.broker))
+    {
         return Standing::Working(Reason::Rolling, format!("{serving}, and the others restart"));
     }
     if ready < all {
@@ -117,7 +123,11 @@ fn rolling(rollout: &Rollout) -> Option<String> {
         Next::Restart { broker, .. } => format!("broker {broker} is next"),
         Next::Wait(what) => what.clone(),
     };
-    let brokers = if left == 1 { "1 broker is" } else { &format!("{left} brokers are") };
+    let brokers = if left == 1 {
+        "1 broker is"
+    } else {
+        &format!("{left} brokers are")
+    };
     Some(format!("{brokers} to restart for a change of {changes}: {next}"))
 }
 
@@ -202,7 +212,10 @@ mod tests {
         };
         assert_eq!(
             standing(restarting),
-            Standing::Working(Reason::Rolling, format!("{}, and the others restart", serving_one()))
+            Standing::Working(
+                Reason::Rolling,
+                format!("{}, and the others restart", serving_one())
+            )
         );
 
         let growing = Scale {

@@ -50,11 +50,13 @@ pub(super) struct Certificates {
 }
 
 impl Reconcile<'_> {
-    /// Everything that is due. What cannot be issued keeps what there is.
+    /// Everything that is due. What cannot be issued keeps what there is; where the specification is not `valid`, so does what it does not
+    /// ask for: brokers run on by what was valid before.
     pub(super) async fn certificates(
         &self,
         identity: &Identity,
         members: &[Member],
+        valid: bool,
         memory: &mut Memory,
     ) -> Result<Certificates, Error> {
         let mut problem = None;
@@ -70,8 +72,17 @@ impl Reconcile<'_> {
         }
         let mut ends = Vec::new();
         for pool in self.pools_of(members) {
-            self.pool_certificates(identity, &pool, members, &known, memory, &mut ends, &mut problem)
-                .await?;
+            self.pool_certificates(
+                identity,
+                &pool,
+                members,
+                valid,
+                &known,
+                memory,
+                &mut ends,
+                &mut problem,
+            )
+            .await?;
         }
         if let Some(first) = ends.into_iter().min() {
             let first = i64::try_from(first).unwrap_or(i64::MAX);
@@ -319,6 +330,7 @@ impl Reconcile<'_> {
         identity: &Identity,
         pool: &str,
         members: &[Member],
+        valid: bool,
         known: &BTreeMap<Trust, Known>,
         memory: &mut Memory,
         ends: &mut Vec<u64>,
@@ -366,6 +378,17 @@ impl Reconcile<'_> {
             if let Some(issued) = issued {
                 ends.extend(Held::read(&issued.certificate).ok().map(|held| held.until_unix_s));
                 made.issued.insert(wanted.stem, issued);
+            }
+        }
+        if !valid {
+            let files = live
+                .and_then(|live| live.data.as_ref())
+                .into_iter()
+                .flat_map(BTreeMap::keys);
+            for stem in files.filter_map(|file| file.strip_suffix(".key")) {
+                if let (false, Some(issued)) = (made.issued.contains_key(stem), kept(live, stem)) {
+                    made.issued.insert(stem.to_owned(), issued);
+                }
             }
         }
         let secret = json(&certificates_secret(self.cluster, pool, &made)).unwrap_or_default();

@@ -137,14 +137,16 @@ impl Reconcile<'_> {
         };
         let sizes = self.observed.sizes();
         let members = match scale::present(self.cluster, &identity, &sizes) {
-            Ok(members) => members,
+            Ok(members) if problem.is_none() => members,
+            Ok(_) => self.there_already(&identity, &sizes),
             Err(found) => {
-                // Those that there are already.
                 problem.get_or_insert(found);
                 self.there_already(&identity, &sizes)
             }
         };
-        let certificates = self.certificates(&identity, &members, memory).await?;
+        let certificates = self
+            .certificates(&identity, &members, problem.is_none(), memory)
+            .await?;
         let fleet = self.reach(&identity, &members, certificates.operator);
         let core: Vec<&k8s_openapi::api::core::v1::Pod> =
             self.observed.pods.iter().map(AsRef::as_ref).collect();
@@ -286,7 +288,7 @@ impl Reconcile<'_> {
         Ok(Action::await_change())
     }
 
-    /// The brokers whose pods there are, where the specification says nothing that can be followed.
+    /// The brokers that there are, while the specification says what cannot be followed.
     fn there_already(&self, identity: &Identity, sizes: &BTreeMap<String, i32>) -> Vec<Member> {
         let mut members = Vec::new();
         for (pool, size) in sizes {

@@ -58,27 +58,9 @@ impl Observed {
         }
     }
 
-    /// How many pods each pool has: as its StatefulSet says, and while that is being replaced, as many as its pods need.
+    /// As [`sizes`].
     pub(super) fn sizes(&self) -> BTreeMap<String, i32> {
-        let mut sizes: BTreeMap<String, i32> = BTreeMap::new();
-        for pod in &self.pods {
-            let ordinal = pod
-                .metadata
-                .name
-                .as_deref()
-                .and_then(|name| name.rsplit_once('-')?.1.parse::<i32>().ok());
-            if let (Some(pool), Some(ordinal)) = (pool_of(&pod.metadata), ordinal)
-                && !self.sets.contains_key(pool)
-            {
-                let size = sizes.entry(pool.to_owned()).or_default();
-                *size = (*size).max(ordinal + 1);
-            }
-        }
-        for (pool, set) in &self.sets {
-            let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-            sizes.insert(pool.clone(), replicas);
-        }
-        sizes
+        sizes(&self.sets, &self.pods)
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<&Arc<Secret>> {
@@ -172,4 +154,54 @@ fn named<'a, K: Resource>(objects: &'a [Arc<K>], name: &str) -> Option<&'a Arc<K
 
 pub(super) fn json<K: Serialize>(object: &K) -> Option<Value> {
     serde_json::to_value(object).ok()
+}
+
+/// How many pods each pool has: as its StatefulSet says, and while that is being replaced, as many as its pods need.
+fn sizes(sets: &BTreeMap<String, Arc<StatefulSet>>, pods: &[Arc<Pod>]) -> BTreeMap<String, i32> {
+    let mut sizes: BTreeMap<String, i32> = BTreeMap::new();
+    for pod in pods {
+        let ordinal = pod
+            .metadata
+            .name
+            .as_deref()
+            .and_then(|name| name.rsplit_once('-')?.1.parse::<i32>().ok());
+        if let (Some(pool), Some(ordinal)) = (pool_of(&pod.metadata), ordinal)
+            && !sets.contains_key(pool)
+        {
+            let size = sizes.entry(pool.to_owned()).or_default();
+            *size = (*size).max(ordinal + 1);
+        }
+    }
+    for (pool, set) in sets {
+        let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        sizes.insert(pool.clone(), replicas);
+    }
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pool_whose_statefulset_is_being_replaced_is_as_large_as_its_pods_need() {
+        let pod = |name: &str, pool: &str| -> Arc<Pod> {
+            let pod = json!({"metadata": {"name": name, "labels": {POOL_LABEL: pool}}});
+            Arc::new(serde_json::from_value(pod).unwrap())
+        };
+        let set: StatefulSet =
+            serde_json::from_value(json!({"spec": {"replicas": 2, "selector": {}, "template": {}}})).unwrap();
+        let sets = BTreeMap::from([("main".to_owned(), Arc::new(set))]);
+        let pods = [
+            pod("events-main-4", "main"),
+            pod("events-other-1", "other"),
+            pod("x", "other"),
+        ];
+        assert_eq!(
+            sizes(&sets, &pods),
+            BTreeMap::from([("main".to_owned(), 2), ("other".to_owned(), 2)])
+        );
+    }
 }
