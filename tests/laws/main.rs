@@ -171,6 +171,31 @@ fn pure_rooms_reach_nothing_outside_themselves() {
 }
 
 #[test]
+fn only_one_file_writes_to_kubernetes_and_only_one_room_speaks_to_brokers() {
+    let operator = root().join("operator/src");
+    for (words, allowed) in [
+        (
+            &["PatchParams", "PostParams", "DeleteParams", "Patch::"][..],
+            "apply.rs",
+        ),
+        (&["FleetClient", "fleet_client"][..], "fleet"),
+    ] {
+        let may = operator.join(allowed);
+        assert!(may.exists(), "{} moved", may.display());
+        for file in sources(&operator) {
+            let code = code(&read(&file));
+            for word in words {
+                assert!(
+                    file.starts_with(&may) || !code.contains(word),
+                    "{} says `{word}`, which belongs into {allowed}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn table_of_what_works_names_tests_that_exist() {
     let readme = read(&root().join("README.md"));
     let table = readme
