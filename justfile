@@ -29,10 +29,20 @@ test-clients:
     tests/clients/install
     cargo test --package flotilla-cli --features client-suite --test clients -- --nocapture --test-threads 1
 
+# Kubernetes, both levels: the API server alone, then three nodes (or the cluster of KUBECONFIG)
+test-kubernetes: test-apiserver test-nodes
+
 # Controllers against a real API server with its etcd, without nodes
-test-apiserver:
+test-apiserver *filter:
     tests/kubernetes/install
-    cargo test --package flotilla-operator --features kubernetes-suite --test apiserver -- --nocapture
+    cargo test --workspace --features flotilla-operator/kubernetes-suite --test apiserver -- {{ filter }}
+
+# The chart, the operator and fleets on three nodes; on your own cluster, if KUBECONFIG is set
+test-nodes *filter:
+    tests/kubernetes/install
+    @[ -n "${KUBECONFIG:-}" ] || tests/kubernetes/images
+    cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes --no-run
+    {{ if env("KUBECONFIG", "") == "" { "tests/kubernetes/cluster run" } else { "" } }} cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes -- --nocapture --test-threads 2 {{ filter }}
 
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:

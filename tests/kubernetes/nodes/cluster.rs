@@ -11,6 +11,8 @@ use crate::programs::{directory, program};
 
 /// The namespace that the operator is installed in.
 pub const OPERATOR_NAMESPACE: &str = "flotilla-system";
+/// What selects its pods.
+pub const OPERATOR_SELECTOR: &str = "app.kubernetes.io/name=flotilla-operator";
 
 /// One Kubernetes for all scenarios. Each works in a namespace of its own.
 pub struct Cluster {
@@ -175,7 +177,6 @@ impl Cluster {
 
     /// What both of the operator's pods said.
     pub fn operator_log(&self) -> String {
-        let label = "app.kubernetes.io/name=flotilla";
         self.try_kubectl(&[
             "logs",
             "--namespace",
@@ -183,7 +184,7 @@ impl Cluster {
             "--prefix",
             "--tail=400",
             "--selector",
-            label,
+            OPERATOR_SELECTOR,
         ])
         .all()
     }

@@ -7,7 +7,15 @@ mod cluster;
 #[allow(dead_code)]
 mod command;
 #[allow(dead_code)]
+mod fleet;
+#[allow(dead_code)]
 #[path = "../programs.rs"]
 mod programs;
 
+mod deletion;
 mod first_fleet;
+mod idle;
+mod manners;
+mod many_topics;
+mod scale;
+mod topics;

@@ -1,0 +1,146 @@
+//! Manifests of fleets and topics, and a Kafka client in the test's own process.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use crate::cluster::Namespace;
+
+/// How long a fleet may take from nothing to Ready, on a machine that does other things too.
+pub const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A Cluster `events` whose listener `outside` is reached without a password at a port of the nodes.
+pub fn cluster(replicas: u32) -> String {
+    format!(
+        "apiVersion: flotilla.dev/v1alpha1
+kind: Cluster
+metadata: {{name: events}}
+spec:
+  replicas: {replicas}
+  rackTopologyKey: topology.kubernetes.io/zone
+  pools: [{{name: main, volumes: [{{name: data, size: 1Gi}}]}}]
+  listeners:
+    - {{name: internal, port: 9092}}
+    - {{name: outside, port: 9094, exposure: {{type: NodePort}}}}
+  config:
+    min.insync.replicas: {}
+    default.replication.factor: {}
+    auto.create.topics.enable: false
+",
+        if replicas >= 3 { 2 } else { 1 },
+        replicas.min(3),
+    )
+}
+
+/// A Topic of it; `config` is the inside of a YAML mapping, such as `retention.ms: 1000`.
+pub fn topic(name: &str, partitions: u32, replicas: u32, config: &str) -> String {
+    format!(
+        "---
+apiVersion: flotilla.dev/v1alpha1
+kind: Topic
+metadata: {{name: {name}}}
+spec:
+  cluster: {{name: events}}
+  partitions: {partitions}
+  replicas: {replicas}
+  config: {{{config}}}
+"
+    )
+}
+
+/// librdkafka in this process, outside of Kubernetes: it comes in at a port of the nodes.
+pub struct Outside {
+    config: ClientConfig,
+}
+
+/// A partition, as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub id: i32,
+    pub leader: i32,
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+}
+
+impl Outside {
+    /// A client of the Cluster `events` in a namespace, which must be Ready.
+    pub fn of(namespace: &Namespace<'_>) -> Self {
+        let cluster = namespace
+            .get("cluster.flotilla.dev/events")
+            .expect("there is a Cluster");
+        let servers = cluster["status"]["listeners"]["outside"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no bootstrap servers in {cluster}"));
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", servers);
+        Self { config }
+    }
+
+    /// A configuration to make producers and consumers from.
+    pub fn config(&self) -> ClientConfig {
+        self.config.clone()
+    }
+
+    /// The partitions of a topic; empty while there is no such topic.
+    pub fn partitions(&self, topic: &str) -> Vec<Partition> {
+        let client: BaseConsumer = self.config.create().expect("a client");
+        let metadata = client
+            .fetch_metadata(Some(topic), Duration::from_secs(10))
+            .expect("metadata");
+        let mut partitions: Vec<_> = metadata.topics()[0]
+            .partitions()
+            .iter()
+            .map(|partition| Partition {
+                id: partition.id(),
+                leader: partition.leader(),
+                replicas: sorted(partition.replicas()),
+                isr: sorted(partition.isr()),
+            })
+            .collect();
+        partitions.sort_by_key(|partition| partition.id);
+        partitions
+    }
+
+    /// The value of a topic's setting.
+    pub fn setting(&self, topic: &str, name: &str) -> Option<String> {
+        let described = wait(
+            self.admin()
+                .describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()),
+        )
+        .expect("an answer");
+        let config = described
+            .into_iter()
+            .next()
+            .expect("one topic")
+            .expect("its settings");
+        config.get(name).and_then(|entry| entry.value.clone())
+    }
+
+    /// Sets a topic's setting, as somebody with Kafka's tools would.
+    pub fn set(&self, topic: &str, name: &str, value: &str) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let answers = wait(self.admin().alter_configs([&change], &AdminOptions::new())).expect("an answer");
+        answers.into_iter().next().expect("one topic").expect("it is set");
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config.create().expect("a client")
+    }
+}
+
+fn sorted(ids: &[i32]) -> Vec<i32> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}

@@ -1,0 +1,98 @@
+//! What an operator does when there is nothing to do: nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, OPERATOR_NAMESPACE, OPERATOR_SELECTOR};
+use crate::fleet::{READY_WITHIN, cluster, topic};
+
+/// How long nothing may happen. This is the measurement itself.
+const IDLE: Duration = Duration::from_secs(60);
+
+#[test]
+fn converged_operator_writes_nothing_but_its_lease() {
+    let kubernetes = Cluster::shared();
+    let _alone = kubernetes.alone();
+    let namespace = kubernetes.namespace("idle");
+    namespace.apply(&format!(
+        "{}{}{}
+---
+apiVersion: flotilla.dev/v1alpha1
+kind: User
+metadata: {{name: reader}}
+spec:
+  cluster: {{name: events}}
+  authentication: {{type: scram-sha-512}}
+",
+        cluster(3),
+        topic("orders", 12, 3, "retention.ms: 3600000"),
+        topic("payments", 6, 2, ""),
+    ));
+    namespace.ready(
+        &["cluster/events", "topic/orders", "topic/payments", "user/reader"],
+        READY_WITHIN,
+    );
+
+    let Some((_, mut from)) = kubernetes.audit(0) else {
+        return;
+    };
+    // Other scenarios' namespaces may still be going. The first half minute in which nothing was written begins the measurement.
+    kubernetes.until("a quiet operator", Duration::from_secs(60), || {
+        std::thread::sleep(Duration::from_secs(3));
+        let (entries, end) = kubernetes.audit(from).unwrap();
+        from = end;
+        writes(&entries).is_empty().then_some(())
+    });
+    let calls = fleet_calls(kubernetes);
+    std::thread::sleep(IDLE);
+    let (entries, _) = kubernetes.audit(from).unwrap();
+    assert_eq!(writes(&entries), Vec::<String>::new());
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry["objectRef"]["resource"] == "leases" && by_operator(entry)),
+        "the audit log tells of the operator"
+    );
+    assert_eq!(fleet_calls(kubernetes), calls, "calls to brokers");
+}
+
+fn by_operator(entry: &serde_json::Value) -> bool {
+    entry["user"]["username"]
+        .as_str()
+        .is_some_and(|name| name.starts_with(&format!("system:serviceaccount:{OPERATOR_NAMESPACE}:")))
+}
+
+/// The operator's writes other than of its Lease.
+fn writes(entries: &[serde_json::Value]) -> Vec<String> {
+    entries
+        .iter()
+        .filter(|entry| by_operator(entry) && entry["objectRef"]["resource"] != "leases")
+        .map(|entry| {
+            format!(
+                "{} {} {}",
+                entry["verb"], entry["requestURI"], entry["responseStatus"]["code"]
+            )
+        })
+        .collect()
+}
+
+/// The calls to brokers that the operator counts, by name; those of both instances.
+fn fleet_calls(kubernetes: &Cluster) -> BTreeMap<String, f64> {
+    let mut calls = BTreeMap::new();
+    for pod in kubernetes.list(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR) {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        let text = kubernetes.kubectl(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{name}:8080/proxy/metrics"),
+        ]);
+        for line in text
+            .lines()
+            .filter(|line| line.starts_with("flotilla_operator_fleet_calls"))
+        {
+            let (call, count) = line.rsplit_once(' ').unwrap();
+            *calls.entry(call.to_owned()).or_default() += count.parse::<f64>().unwrap();
+        }
+    }
+    calls
+}

@@ -1,0 +1,75 @@
+//! A thousand topics at once.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Cluster, OPERATOR_NAMESPACE, OPERATOR_SELECTOR};
+use crate::fleet::{READY_WITHIN, cluster, topic};
+
+const TOPICS: usize = 1_000;
+const READY_SECONDS: u64 = 60;
+const MEMORY_BYTES_MAX: u64 = 64 << 20;
+
+#[test]
+fn thousand_topics_are_ready_within_a_minute_and_the_operator_stays_small() {
+    let kubernetes = Cluster::shared();
+    let _alone = kubernetes.alone();
+    let namespace = kubernetes.namespace("many");
+    namespace.apply(&cluster(3));
+    namespace.ready(&["cluster/events"], READY_WITHIN);
+    let manifest: String = (0..TOPICS)
+        .map(|i| topic(&format!("topic-{i}"), 1, 3, ""))
+        .collect();
+    let started = Instant::now();
+    kubernetes
+        .kubectl_with_input(
+            &["apply", "--server-side", "--namespace=many", "-f", "-"],
+            &manifest,
+        )
+        .ok();
+    let applied_in = started.elapsed();
+
+    let deadline = Instant::now() + Duration::from_secs(READY_SECONDS);
+    let mut memory_bytes_most = 0;
+    loop {
+        let statuses = namespace.kubectl(&["get", "topics.flotilla.dev", "--no-headers"]);
+        let ready = statuses.lines().filter(|line| line.contains(" True ")).count();
+        memory_bytes_most = memory_bytes_most.max(operator_memory(kubernetes));
+        if ready == TOPICS {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{ready} of {TOPICS} topics are Ready after {READY_SECONDS} s"
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    eprintln!(
+        "{TOPICS} topics: applied in {applied_in:?}, Ready {:?} after the last; the operator took {} MiB at most",
+        started.elapsed() - applied_in,
+        memory_bytes_most >> 20,
+    );
+    assert!(memory_bytes_most > 0, "the operator's memory is measured");
+    assert!(memory_bytes_most < MEMORY_BYTES_MAX, "{memory_bytes_most} bytes");
+}
+
+/// The memory of the larger of the operator's pods: what its kubelet counts as its working set.
+fn operator_memory(kubernetes: &Cluster) -> u64 {
+    let mut most = 0;
+    for pod in kubernetes.list(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR) {
+        let node = pod["spec"]["nodeName"].as_str().unwrap();
+        let text = kubernetes.kubectl(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/nodes/{node}/proxy/stats/summary"),
+        ]);
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for described in summary["pods"].as_array().into_iter().flatten() {
+            if described["podRef"]["uid"] == pod["metadata"]["uid"] {
+                for container in described["containers"].as_array().into_iter().flatten() {
+                    most = most.max(container["memory"]["workingSetBytes"].as_u64().unwrap_or(0));
+                }
+            }
+        }
+    }
+    most
+}

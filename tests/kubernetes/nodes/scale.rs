@@ -1,0 +1,58 @@
+//! A fleet that grows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::fleet::{Outside, READY_WITHIN, cluster, topic};
+
+#[test]
+fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
+    let kubernetes = Cluster::shared();
+    let _undisturbed = kubernetes.undisturbed();
+    let namespace = kubernetes.namespace("scale");
+    namespace.apply(&format!("{}{}", cluster(3), topic("spread", 15, 3, "")));
+    namespace.ready(&["cluster/events", "topic/spread"], READY_WITHIN);
+
+    // Every status that the Cluster goes through, as a watch sees it.
+    let mut seen = Vec::new();
+    namespace.kubectl(&["scale", "cluster/events", "--replicas=5"]);
+    let shares = kubernetes.until("an even spread over five brokers", READY_WITHIN * 2, || {
+        let status = namespace.get("cluster.flotilla.dev/events").unwrap()["status"].take();
+        for condition in status["conditions"].as_array().into_iter().flatten() {
+            let word = format!(
+                "{}={} {}: {}",
+                condition["type"], condition["status"], condition["reason"], condition["message"]
+            );
+            if condition["type"] == "Ready" && seen.last() != Some(&word) {
+                seen.push(word);
+            }
+        }
+        let partitions = Outside::of(&namespace).partitions("spread");
+        let mut shares: BTreeMap<i32, (usize, usize)> = BTreeMap::new();
+        for partition in &partitions {
+            for replica in &partition.replicas {
+                shares.entry(*replica).or_default().0 += 1;
+            }
+            shares.entry(partition.leader).or_default().1 += 1;
+        }
+        let settled = partitions
+            .iter()
+            .all(|partition| partition.replicas.len() == 3 && partition.isr == partition.replicas);
+        (settled
+            && shares.len() == 5
+            && shares
+                .values()
+                .all(|(replicas, leaders)| *replicas == 9 && *leaders == 3))
+        .then_some(shares)
+    });
+    eprintln!("replicas and leaders of each broker: {shares:?}\nstatus on the way: {seen:#?}");
+    namespace.ready(&["cluster/events"], Duration::from_secs(30));
+    assert!(
+        seen.iter()
+            .any(|word| word.contains("Scaling") || word.contains("Rebalancing")),
+        "progress in status: {seen:#?}"
+    );
+    let scaled = namespace.get("cluster.flotilla.dev/events").unwrap();
+    assert_eq!(scaled["status"]["replicas"], 5, "{scaled}");
+}
