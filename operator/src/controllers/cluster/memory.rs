@@ -28,6 +28,8 @@ pub(super) struct Memory {
     pub(super) silent_since: Option<Instant>,
     /// Digests of the StatefulSets that the API server would take, by pool.
     pub(super) accepted: BTreeMap<String, String>,
+    /// Claims that cannot grow: to which size, and why not.
+    pub(super) ungrowable: BTreeMap<String, (String, String)>,
     /// Digests of the requests to cert-manager that were sent, by name.
     pub(super) requested: BTreeMap<String, String>,
     /// The versions of Secrets as they were last written, by name, and when.

@@ -186,7 +186,9 @@ impl Reconcile<'_> {
             match desired(self.cluster, &identity, &self.context.site, &scale.sizes) {
                 Err(found) => problem = Some(found),
                 Ok(desired) => {
-                    problem = self.objects(&desired, &scale, memory).await?;
+                    let made = self.objects(&desired, &scale, memory).await?;
+                    problem = made.problem;
+                    told.problem = made.noted;
                     if problem.is_none() {
                         if let Some((view, fleet)) = answers {
                             self.place_brokers(&members, view, fleet, &mut told).await;

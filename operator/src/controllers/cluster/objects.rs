@@ -31,25 +31,46 @@ impl Kind {
     }
 }
 
+/// What came of the objects.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Why some were left as they are: the API server does not take what was asked for. Then the fleet is left alone too.
+    pub(super) problem: Option<Problem>,
+    /// What is wrong besides, and keeps nothing else from going on.
+    pub(super) noted: Option<Problem>,
+}
+
+impl Made {
+    fn not(problem: Problem) -> Self {
+        Self {
+            problem: Some(problem),
+            noted: None,
+        }
+    }
+}
+
 impl Reconcile<'_> {
-    /// Makes all objects so. A problem means that some were left as they are, because the API server does not take what was asked for.
+    /// Makes all objects so.
     pub(super) async fn objects(
         &self,
         desired: &Desired,
         scale: &Scale,
         memory: &mut Memory,
-    ) -> Result<Option<Problem>, Error> {
+    ) -> Result<Made, Error> {
+        let mut made = Made::default();
         let growing = match self.growth() {
             Ok(growing) => growing,
-            Err(problem) => return Ok(Some(problem)),
+            Err(problem) => return Ok(Made::not(problem)),
         };
         if let Some(problem) = self.checked(desired, memory).await? {
-            return Ok(Some(problem));
+            return Ok(Made::not(problem));
         }
         for claim in growing {
-            self.grow(&claim).await?;
+            if let Some(problem) = self.grow(&claim, memory).await? {
+                made.noted.get_or_insert(problem);
+            }
         }
-        let mut problem = None;
+        let problem = &mut made.problem;
         for object in &desired.objects {
             let (kind, name) = (word(object, "kind"), name_of(object));
             let live = self.observed.live(kind, name);
@@ -70,7 +91,7 @@ impl Reconcile<'_> {
         }
         self.shrink_leaving(scale).await?;
         self.prune(desired, scale).await?;
-        Ok(problem)
+        Ok(made)
     }
 
     /// Whether the API server would take the pods with the user's overlays on them. It is asked about a StatefulSet of another name: of
@@ -99,7 +120,12 @@ impl Reconcile<'_> {
                 }
                 Err(apply::Error::Invalid(message)) => {
                     let field = format!("spec.pools[{}].template", pool.name);
-                    return Ok(Some(Problem::spec(field, message)));
+                    // What the trial was called is of no interest.
+                    let why = message.split_once("`: ").map_or(message.as_str(), |(_, why)| why);
+                    return Ok(Some(Problem::spec(
+                        field,
+                        format!("the pod is refused with it: {why}"),
+                    )));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -132,7 +158,16 @@ impl Reconcile<'_> {
         Ok(growing)
     }
 
-    async fn grow(&self, growth: &Growth) -> Result<(), Error> {
+    /// A volume whose class does not let it grow: brokers go on with what they have, and the user is told.
+    async fn grow(&self, growth: &Growth, memory: &mut Memory) -> Result<Option<Problem>, Error> {
+        let cannot = |why: &str| {
+            let what = format!("volume {} cannot grow to {}: {why}", growth.claim, growth.size);
+            Some(Problem::spec("spec.pools", what))
+        };
+        let known = memory.ungrowable.get(&growth.claim);
+        if let Some((_, why)) = known.filter(|(size, _)| *size == growth.size) {
+            return Ok(cannot(why));
+        }
         let claim = json!({
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -143,12 +178,14 @@ impl Reconcile<'_> {
             Ok(_) => {
                 let what = format!("volume {} grows to {}", growth.claim, growth.size);
                 self.say("VolumeGrows", &what).await;
-                Ok(())
+                Ok(None)
             }
-            // Its class does not let it grow: brokers go on with what they have.
-            Err(error @ (apply::Error::Invalid(_) | apply::Error::Forbidden(_))) => {
-                self.warn("VolumeCannotGrow", &error.to_string()).await;
-                Ok(())
+            Err(apply::Error::Invalid(why) | apply::Error::Forbidden(why)) => {
+                let problem = cannot(&why);
+                memory
+                    .ungrowable
+                    .insert(growth.claim.clone(), (growth.size.clone(), why));
+                Ok(problem)
             }
             Err(error) => Err(error.into()),
         }
