@@ -7,6 +7,7 @@ mod voters;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flotilla_control::proto::coordination::{DescribeQuorumRequest, DescribeQuorumResponse};
 use flotilla_control::proto::fleet::fleet_server::Fleet as FleetService;
@@ -22,12 +23,14 @@ use flotilla_control::proto::metadata::{
     Response as Decided, SetDrain, UnregisterBroker, request::Request as Kind,
 };
 use flotilla_protocol::BrokerId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::client::Controller;
+use super::latest::Subscription;
 use super::listener::caller;
 use super::options::Options;
 use super::peers::Peers;
@@ -38,6 +41,8 @@ use crate::metadata::{plan_restart, tree};
 
 /// Responses that wait for a slow watcher; meanwhile changes are collected.
 const WATCH_QUEUE_MAX: usize = 2;
+/// So long a watcher waits for a broker that knows no leader, before it is shown what was last known.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
 
 /// What the service stands on.
 #[derive(Clone)]
@@ -108,7 +113,8 @@ impl FleetService for Fleet {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Watched>, Status> {
         self.known(&request)?;
         let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
-        tokio::spawn(self.clone().follow(sender));
+        let (stop, watcher) = (self.service.stop.clone(), self.clone().follow(sender));
+        tokio::spawn(stop.run_until_cancelled_owned(watcher));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -330,12 +336,33 @@ impl Fleet {
         if of_use { observed } else { own }
     }
 
+    /// Waits until this broker knows what the fleet is, so that nobody takes for gone what it has not heard of yet: until it has
+    /// metadata and knows a leader; without a leader, for a while.
+    async fn caught_up(&self, changes: &mut Subscription, observed: &mut watch::Receiver<Voting>) {
+        let deadline = Instant::now() + LEADER_WAIT;
+        let mut leadership = self.service.member.leadership();
+        while self.service.metadata.index() == 0
+            || (self.voting().leader.broker_id < 0 && Instant::now() < deadline)
+        {
+            let ended = tokio::select! {
+                changed = changes.changed() => changed.is_none(),
+                changed = leadership.changed() => changed.is_err(),
+                changed = observed.changed() => changed.is_err(),
+                () = sleep_until(deadline), if Instant::now() < deadline => false,
+            };
+            if ended {
+                return;
+            }
+        }
+    }
+
     /// Tells one watcher, until it goes or this broker stops. What changes while it is slow comes at once afterwards.
     async fn follow(self, sender: mpsc::Sender<Result<WatchResponse, Status>>) {
         let mut subscription = self.service.metadata.subscribe();
         let mut leadership = self.service.member.leadership();
         let mut electorate = self.service.member.electorate();
         let mut observed = self.controller.observed();
+        self.caught_up(&mut subscription, &mut observed).await;
         let mut known = subscription.latest();
         let mut told = self.voting();
         if sender.send(Ok(watched::whole(&known, &told))).await.is_err() {

@@ -177,12 +177,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let connections = Arc::new(Connections::default());
     let (driver, driving) = Driver::new(Arc::new(member.clone()), connections.clone(), options.clone());
     let log_ends = Arc::new(OnceLock::new());
+    let stop = CancellationToken::new();
     let service = Service {
         cluster_id: config.cluster_id,
         member: member.clone(),
         driver: driver.clone(),
         metadata: metadata.clone(),
         log_ends: log_ends.clone(),
+        stop: stop.clone(),
     };
     let described = service.clone();
     let local = Local {
@@ -214,7 +216,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         failure: failure.clone(),
     };
     let incoming = listener::incoming(listener, tls.clone(), connections);
-    let stop = CancellationToken::new();
     let tasks = vec![
         tokio::spawn(serve(incoming, service, fleet, stop.clone())),
         until(&stop, driving),

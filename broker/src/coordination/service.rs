@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::driver::{Driver, NotController};
@@ -54,6 +55,8 @@ pub struct Service {
     pub metadata: Metadata,
     /// Where the logs that this broker leads begin and end.
     pub log_ends: Arc<OnceLock<LogEnds>>,
+    /// Ends all streams: they would keep the listener open.
+    pub stop: CancellationToken,
 }
 
 /// Where the logs of a topic begin and end, of the partitions that this broker leads.
@@ -285,7 +288,8 @@ impl Coordination for Service {
             position: asked.applied_index,
             sender,
         };
-        tokio::spawn(observed.run(self.metadata.subscribe()));
+        let (stop, changes) = (self.stop.clone(), self.metadata.subscribe());
+        tokio::spawn(async move { stop.run_until_cancelled_owned(observed.run(changes)).await });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
