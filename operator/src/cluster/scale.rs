@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_control::BrokerId;
 use flotilla_control::placement::{self, Broker, Fleet, Move, Placed};
-use flotilla_crds::{Cluster, Reason};
+use flotilla_crds::{Cluster, Reason, Role};
 
 use super::coordinators::{Voter, next_voter};
 use super::{Identity, Member, members, members_at};
@@ -99,7 +99,12 @@ pub fn scale(
     }
     if let Some(view) = view {
         scale.drains(&stays, view);
-        scale.moves(&stays, view, coming);
+        let voting_only = wanted
+            .iter()
+            .filter(|member| !member.roles.contains(&Role::Broker))
+            .map(|member| member.id)
+            .collect();
+        scale.moves(&stays, &voting_only, view, coming);
         scale
             .steps
             .extend(next_voter(cluster, &wanted, &view.fleet.brokers, &view.voters).map(Step::Voter));
@@ -159,11 +164,20 @@ impl Scale {
     }
 
     /// Whatever is on brokers that leave goes elsewhere, and newcomers get their share.
-    fn moves(&mut self, stays: &BTreeSet<BrokerId>, view: &View, coming: bool) {
-        let fleet = view.without(stays);
-        let moves = if !coming && view.has_newcomer(stays) {
+    fn moves(
+        &mut self,
+        stays: &BTreeSet<BrokerId>,
+        voting_only: &BTreeSet<BrokerId>,
+        view: &View,
+        coming: bool,
+    ) {
+        let mut fleet = view.without(stays);
+        fleet.brokers.retain(|broker| !voting_only.contains(&broker.id));
+        let holders: BTreeSet<BrokerId> = stays.difference(voting_only).copied().collect();
+        let holds = |id| view.held.get(id).is_some_and(|held| *held > 0);
+        let moves = if !coming && view.has_newcomer(&holders) {
             placement::rebalance(&fleet, &view.placed)
-        } else if fleet.brokers.iter().any(|broker| broker.draining) {
+        } else if fleet.brokers.iter().any(|broker| broker.draining) || voting_only.iter().any(holds) {
             placement::drain(&fleet, &view.placed)
         } else {
             Ok(Vec::new())
@@ -455,5 +469,40 @@ mod tests {
         let scale = scale(&testing::cluster(), &identity_of_two, &sizes, Some(&view), false).unwrap();
         assert_eq!(scale.sizes, sizes);
         assert!(matches!(&scale.steps[..], [Step::Assign(moves)] if moves.len() == 1));
+    }
+
+    #[test]
+    fn broker_that_only_votes_gets_nothing_and_gives_away_what_it_has() {
+        let pools = json!([
+            {"name": "quorum", "replicas": 1, "roles": ["coordinator"], "firstBrokerId": 0},
+            {"name": "data", "replicas": 2, "roles": ["broker"], "firstBrokerId": 1},
+        ]);
+        let cluster = testing::with(json!({"pools": pools, "replicas": null}));
+        let identity = testing::identity(&cluster);
+        let sizes = BTreeMap::from([("quorum".to_owned(), 1), ("data".to_owned(), 2)]);
+        let steps = |partitions: &[&[i32]]| {
+            let mut view = view(live(3), partitions);
+            view.voters = BTreeSet::from([BrokerId(0)]);
+            scale(&cluster, &identity, &sizes, Some(&view), false)
+                .unwrap()
+                .steps
+        };
+        assert_eq!(steps(&[&[1, 2], &[2, 1]]), []);
+        let Some(Step::Assign(moves)) = steps(&[&[0, 1], &[2, 1]]).into_iter().next() else {
+            panic!("nothing moves");
+        };
+        assert_eq!(moves[0].replicas, [BrokerId(1), BrokerId(2)]);
+    }
+
+    #[test]
+    fn newcomers_are_filled_once_all_have_come() {
+        let cluster = testing::with(json!({"replicas": 4}));
+        let identity = testing::identity(&testing::cluster());
+        let view = view(live(4), &[&[0, 1, 2], &[1, 2, 0], &[2, 0, 1], &[0, 1, 2]]);
+        let steps = |coming| {
+            let scale = scale(&cluster, &identity, &sizes(4), Some(&view), coming).unwrap();
+            scale.steps.iter().any(|step| matches!(step, Step::Assign(_)))
+        };
+        assert!(!steps(true) && steps(false));
     }
 }

@@ -9,10 +9,25 @@ use super::{View, target};
 use crate::cluster::scale;
 
 impl View {
-    /// The brokers as placement sees them, with all that they hold. `racks_required`: a broker whose rack is not known yet gets
-    /// nothing.
+    /// The brokers as placement sees them, with all that they hold; those that only vote are not among them. `racks_required`: a
+    /// broker whose rack is not known yet gets nothing.
     #[must_use]
     pub fn placement(&self, racks_required: bool) -> placement::Fleet {
+        let mut fleet = self.registered(racks_required);
+        fleet.brokers.retain(|broker| self.holds_records(broker.id));
+        fleet
+    }
+
+    /// Whether a broker is one that holds partitions.
+    #[must_use]
+    pub fn holds_records(&self, id: BrokerId) -> bool {
+        let roles = self.brokers.get(&id.0).map(|broker| &broker.roles);
+        roles.is_none_or(|roles| roles.is_empty() || roles.iter().any(|role| role == "broker"))
+    }
+
+    /// All registered brokers, those that only vote included.
+    #[must_use]
+    pub fn registered(&self, racks_required: bool) -> placement::Fleet {
         let mut leaders: BTreeMap<BrokerId, u32> = BTreeMap::new();
         let mut replicas: BTreeMap<BrokerId, u32> = BTreeMap::new();
         for partition in self.partitions() {
@@ -68,7 +83,7 @@ impl View {
     #[must_use]
     pub fn scale(&self, racks_required: bool) -> scale::View {
         scale::View {
-            fleet: self.placement(racks_required),
+            fleet: self.registered(racks_required),
             placed: self.placed(),
             held: self.held(),
             moving: self.moving(),

@@ -69,6 +69,8 @@ pub(super) fn fleet(draft: &Draft<'_, '_>) -> placement::Fleet {
     let brokers = draft
         .image
         .brokers()
+        // One that only votes in the quorum holds no partitions.
+        .filter(|broker| broker.roles.is_empty() || broker.has_role("broker"))
         .map(|broker| {
             let (leaders, replicas) = load.get(&broker.id).copied().unwrap_or_default();
             placement::Broker {

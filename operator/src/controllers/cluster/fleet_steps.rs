@@ -7,7 +7,7 @@ use flotilla_control::proto::metadata::{
     BrokerPlacement, Reassignment, Replicas, ResourceConfigs, ResourceType,
 };
 use flotilla_control::{BrokerId, Uuid};
-use flotilla_crds::Reason;
+use flotilla_crds::{Reason, Role};
 
 use super::Reconcile;
 use super::memory::Memory;
@@ -221,12 +221,13 @@ pub(super) fn scale_view(view: &View, members: &[Member], racks_required: bool) 
     let registered: BTreeSet<i32> = view.brokers.keys().copied().collect();
     let settled = wanted == registered
         && view.draining.is_empty()
-        && wanted
-            .iter()
-            .all(|id| held.get(&BrokerId(*id)).is_some_and(|held| *held > 0));
+        && members.iter().all(|member| {
+            let holds = held.get(&member.id).is_some_and(|held| *held > 0);
+            holds == member.roles.contains(&Role::Broker)
+        });
     if settled {
         return scale::View {
-            fleet: view.placement(racks_required),
+            fleet: view.registered(racks_required),
             placed: Vec::new(),
             held,
             moving: view.moving(),
