@@ -1,6 +1,6 @@
 //! Manifests of fleets and topics, and a Kafka client in the test's own process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
@@ -11,6 +11,9 @@ use crate::cluster::Namespace;
 
 /// How long a fleet may take from nothing to Ready, on a machine that does other things too.
 pub const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a fleet may leave a client without an answer while its brokers change.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A Cluster `events` whose listener `outside` is reached without a password at a port of the nodes.
 pub fn cluster(replicas: u32) -> String {
@@ -84,12 +87,17 @@ impl Outside {
         self.config.clone()
     }
 
-    /// The partitions of a topic; empty while there is no such topic.
+    /// The partitions of a topic; empty while there is no such topic. Asks again while no broker answers.
     pub fn partitions(&self, topic: &str) -> Vec<Partition> {
         let client: BaseConsumer = self.config.create().expect("a client");
-        let metadata = client
-            .fetch_metadata(Some(topic), Duration::from_secs(10))
-            .expect("metadata");
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let metadata = loop {
+            match client.fetch_metadata(Some(topic), Duration::from_secs(5)) {
+                Ok(metadata) => break metadata,
+                Err(error) => assert!(Instant::now() < deadline, "metadata of {topic}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
         let mut partitions: Vec<_> = metadata.topics()[0]
             .partitions()
             .iter()

@@ -54,22 +54,31 @@ fn thousand_topics_are_ready_within_a_minute_and_the_operator_stays_small() {
 
 /// The memory of the larger of the operator's pods: what its kubelet counts as its working set.
 fn operator_memory(kubernetes: &Cluster) -> u64 {
-    let mut most = 0;
+    let mut most = 0.0_f64;
     for pod in kubernetes.list(OPERATOR_NAMESPACE, "pods", OPERATOR_SELECTOR) {
-        let node = pod["spec"]["nodeName"].as_str().unwrap();
+        let (node, name) = (
+            pod["spec"]["nodeName"].as_str().unwrap(),
+            pod["metadata"]["name"].as_str().unwrap(),
+        );
         let text = kubernetes.kubectl(&[
             "get",
             "--raw",
-            &format!("/api/v1/nodes/{node}/proxy/stats/summary"),
+            &format!("/api/v1/nodes/{node}/proxy/metrics/resource"),
         ]);
-        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for described in summary["pods"].as_array().into_iter().flatten() {
-            if described["podRef"]["uid"] == pod["metadata"]["uid"] {
-                for container in described["containers"].as_array().into_iter().flatten() {
-                    most = most.max(container["memory"]["workingSetBytes"].as_u64().unwrap_or(0));
-                }
-            }
+        for line in text
+            .lines()
+            .filter(|line| line.starts_with("pod_memory_working_set_bytes{") && line.contains(name))
+        {
+            // `name{labels} value timestamp`
+            let value = line
+                .rsplit('}')
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .next()
+                .unwrap();
+            most = most.max(value.parse().unwrap());
         }
     }
-    most
+    most as u64
 }

@@ -78,6 +78,9 @@ fn topic_follows_its_resource_and_is_put_back_when_a_client_changes_it() {
     let refused = namespace
         .try_apply(&topic("orders", 4, 2, "retention.ms: 7200000"))
         .refused();
-    assert!(refused.contains("spec.partitions can only grow"), "{refused}");
+    assert!(
+        refused.contains("cannot shrink from 5 to 4") && refused.contains("make a new Topic"),
+        "{refused}"
+    );
     assert_eq!(shape(), [2; 5]);
 }
