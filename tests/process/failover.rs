@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::fleet::{Fleet, manifests};
+use crate::kafka::config;
 use crate::writer::{Writer, check};
 
 /// Within this after a kill, writes must go on.
@@ -12,18 +13,18 @@ const RESUME_WITHIN: Duration = Duration::from_secs(3);
 #[test]
 fn writes_go_on_when_the_leader_of_a_partition_is_killed() {
     let fleet = Fleet::start(&manifests(3, &[("orders", 1, 3)]));
-    let writer = Writer::start(fleet.bootstrap(), "orders");
+    let writer = Writer::start(&config(fleet.bootstrap()), "orders");
     writer.wait_for_more(200, Duration::from_secs(20));
     let killed = fleet.leader("orders", 0);
     fleet.kill_broker(killed);
     assert_resumed(&writer, Instant::now());
-    check(&fleet, "orders", writer.finish());
+    check(&config(fleet.bootstrap()), "orders", &writer.finish());
 }
 
 #[test]
 fn writes_go_on_when_the_leader_of_the_quorum_is_killed() {
     let fleet = Fleet::start(&manifests(3, &[("orders", 3, 3)]));
-    let writer = Writer::start(fleet.bootstrap(), "orders");
+    let writer = Writer::start(&config(fleet.bootstrap()), "orders");
     writer.wait_for_more(200, Duration::from_secs(20));
     let status = fleet.status().expect("the status");
     fleet.kill_broker(
@@ -32,21 +33,21 @@ fn writes_go_on_when_the_leader_of_the_quorum_is_killed() {
             .expect("there is a controller"),
     );
     assert_resumed(&writer, Instant::now());
-    check(&fleet, "orders", writer.finish());
+    check(&config(fleet.bootstrap()), "orders", &writer.finish());
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_all_brokers_are_killed() {
     let mut fleet = Fleet::start(&manifests(3, &[("orders", 3, 3)]));
     // The three keep their ports, so one client lives through it all.
-    let writer = Writer::start(fleet.bootstrap(), "orders");
+    let writer = Writer::start(&config(fleet.bootstrap()), "orders");
     writer.wait_for_more(500, Duration::from_secs(20));
     let before = fleet.bootstrap().to_owned();
     fleet.kill();
     fleet.up();
     assert_eq!(fleet.bootstrap(), before, "ports are kept");
     assert_resumed(&writer, Instant::now());
-    check(&fleet, "orders", writer.finish());
+    check(&config(fleet.bootstrap()), "orders", &writer.finish());
 }
 
 /// After `killed`, what was in flight then drains first; five hundred more cannot all have been in flight.

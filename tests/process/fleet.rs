@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::eventually::eventually;
+
 /// How long a fleet may take until it answers. A debug build on two busy cores; what users see is measured elsewhere.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -340,18 +342,4 @@ pub fn partition_of<'a>(status: &'a Value, topic: &str, partition: i64) -> Optio
 pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid as i32).expect("process ids are positive");
     let _ = rustix::process::kill_process(pid, signal);
-}
-
-/// Tries until `attempt` succeeds; panics with its last error when the time is over.
-pub fn eventually<T>(within: Duration, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + within;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(last) if Instant::now() >= deadline => {
-                panic!("waited {within:?} for {what}; last seen: {last}")
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }

@@ -10,7 +10,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::fleet::eventually;
+use crate::eventually::eventually;
 
 /// What every client here starts from.
 pub fn config(bootstrap: &str) -> ClientConfig {
@@ -126,8 +126,9 @@ fn record_of(message: &impl Message) -> Record {
 }
 
 /// Reads the whole of a topic, partition by partition, up to the end that it has when this begins.
-pub fn read_all(bootstrap: &str, topic: &str) -> Vec<Record> {
-    let consumer: BaseConsumer = config(bootstrap)
+pub fn read_all(client: &ClientConfig, topic: &str) -> Vec<Record> {
+    let consumer: BaseConsumer = client
+        .clone()
         .set("group.id", "read-all")
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")

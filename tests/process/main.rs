@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod contract;
+mod eventually;
 mod failover;
 mod fleet;
 mod kafka;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
-use crate::fleet::{Fleet, eventually, manifests, partition_of, topic};
+use crate::eventually::eventually;
+use crate::fleet::{Fleet, manifests, partition_of, topic};
 use crate::kafka::{config, produce, read_all};
 
 #[test]
@@ -46,7 +47,10 @@ fn added_broker_joins_and_gets_its_share() {
             on_three == 9 && settled
         },
     );
-    assert_eq!(read_all(fleet.bootstrap(), "shares").len(), written.len());
+    assert_eq!(
+        read_all(&config(fleet.bootstrap()), "shares").len(),
+        written.len()
+    );
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn second_up_on_the_same_data_finds_everything_again() {
     assert_eq!(fleet.bootstrap(), bootstrap);
     let after = fleet.status().expect("the status");
     assert_eq!(after["clusterId"], before["clusterId"]);
-    let mut read: Vec<_> = read_all(fleet.bootstrap(), "kept");
+    let mut read: Vec<_> = read_all(&config(fleet.bootstrap()), "kept");
     let mut written = written;
     read.sort_by_key(|record| (record.partition, record.offset));
     written.sort_by_key(|record| (record.partition, record.offset));
@@ -129,7 +133,7 @@ fn broker_that_dies_is_started_again() {
             .is_some_and(|pid| pid != u64::from(first))
             && status["brokers"][0]["state"] == "online"
     });
-    assert_eq!(read_all(fleet.bootstrap(), "again").len(), 10);
+    assert_eq!(read_all(&config(fleet.bootstrap()), "again").len(), 10);
 }
 
 fn numbers(count: usize) -> Vec<(Option<&'static str>, String)> {

@@ -36,7 +36,7 @@ fn records_come_back_whole_in_order_and_by_key_with_every_codec() {
         }
     }
     let mut read: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for record in read_all(fleet.bootstrap(), "lines") {
+    for record in read_all(&config(fleet.bootstrap()), "lines") {
         read.entry(record.partition).or_default().push(record.value);
     }
     assert_eq!(read, expected);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::contract::Operator;
-use crate::fleet::{Fleet, eventually, manifests, signal};
+use crate::eventually::eventually;
+use crate::fleet::{Fleet, manifests, signal};
+use crate::kafka::config;
 use crate::writer::{Writer, check};
 
 /// A record that waits longer has failed, as far as the producer is concerned.
@@ -18,7 +20,7 @@ fn no_produce_fails_while_brokers_are_restarted_in_turn() {
     let fleet = Fleet::start(&manifests(3, &[("orders", 6, 3)]));
     let operator = Operator::of(&fleet);
     let writer = Writer::start_with(
-        fleet.bootstrap(),
+        &config(fleet.bootstrap()),
         "orders",
         &[("message.timeout.ms", DELIVERY_TIMEOUT_MS)],
     );
@@ -30,7 +32,7 @@ fn no_produce_fails_while_brokers_are_restarted_in_turn() {
     assert_eq!(writer.failures(), Vec::<String>::new());
     let acknowledged = writer.finish();
     println!("{} records acknowledged", acknowledged.len());
-    check(&fleet, "orders", acknowledged);
+    check(&config(fleet.bootstrap()), "orders", &acknowledged);
 }
 
 /// Plan, grant, SIGTERM, start again (`up` does), in sync, grant given back.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use flotilla_protocol::ErrorCode;
 use flotilla_protocol::messages::MetadataRequest;
 
-use crate::fleet::{Fleet, eventually, manifests};
+use crate::eventually::eventually;
+use crate::fleet::{Fleet, manifests};
 use crate::raw::{Connection, socket};
 
 const CLUSTER: &str = "apiVersion: flotilla.dev/v1alpha1

@@ -207,7 +207,7 @@ fn full_disk_refuses_writes_serves_reads_and_keeps_what_was_acknowledged() {
         "{log}"
     );
     assert!(acknowledged > 100, "{acknowledged}");
-    let read = read_all(&bootstrap, "filling");
+    let read = read_all(&crate::kafka::config(&bootstrap), "filling");
     assert!(
         read.len() >= acknowledged,
         "{} of {acknowledged} read",

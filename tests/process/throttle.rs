@@ -27,7 +27,11 @@ fn moved_replica_keeps_to_the_rate_while_in_sync_ones_go_on() {
     let bulk: Vec<_> = (0..RECORDS).map(|_| (None, "x".repeat(RECORD_BYTES))).collect();
     produce(fleet.bootstrap(), "bulk", &bulk, "none");
     throttle(&operator, Some(RATE));
-    let writer = Writer::start_with(fleet.bootstrap(), "orders", &[("message.timeout.ms", "3000")]);
+    let writer = Writer::start_with(
+        &config(fleet.bootstrap()),
+        "orders",
+        &[("message.timeout.ms", "3000")],
+    );
     writer.wait_for_more(200, Duration::from_secs(20));
 
     let source = fleet.leader("bulk", 0);
@@ -50,7 +54,7 @@ fn moved_replica_keeps_to_the_rate_while_in_sync_ones_go_on() {
     );
     assert!(written > 1_000, "in-sync replicas were held back: {written}");
     assert_eq!(writer.failures(), Vec::<String>::new());
-    check(&fleet, "orders", writer.finish());
+    check(&config(fleet.bootstrap()), "orders", &writer.finish());
 
     // Without a throttle the third replica takes no time.
     throttle(&operator, None);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::fleet::{Fleet, eventually, manifests, topic};
+use crate::eventually::eventually;
+use crate::fleet::{Fleet, manifests, topic};
 use crate::kafka::{config, produce};
 
 const SOON: Duration = Duration::from_secs(20);

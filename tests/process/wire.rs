@@ -141,7 +141,7 @@ fn batch_with_a_wrong_crc_is_refused_and_not_stored() {
         answer.responses[0].partition_responses[0].error_code,
         ErrorCode::CorruptMessage
     );
-    assert!(crate::kafka::read_all(fleet.bootstrap(), "wire").is_empty());
+    assert!(crate::kafka::read_all(&crate::kafka::config(fleet.bootstrap()), "wire").is_empty());
 }
 
 #[test]

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::ClientConfig;
 use rdkafka::producer::{Producer, ThreadedProducer};
 
-use crate::fleet::Fleet;
 use crate::kafka::{self, Deliveries, Record, read_all};
 
 /// Every acknowledged record is there once, where it was acknowledged; none is there twice.
-pub fn check(fleet: &Fleet, topic: &str, acknowledged: Vec<Record>) {
+pub fn check(client: &ClientConfig, topic: &str, acknowledged: &[Record]) {
     let mut read: BTreeMap<String, Vec<(i32, i64)>> = BTreeMap::new();
-    for record in read_all(fleet.bootstrap(), topic) {
+    for record in read_all(client, topic) {
         read.entry(record.value)
             .or_default()
             .push((record.partition, record.offset));
@@ -46,15 +46,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(bootstrap: &str, topic: &str) -> Self {
-        Self::start_with(bootstrap, topic, &[])
+    pub fn start(client: &ClientConfig, topic: &str) -> Self {
+        Self::start_with(client, topic, &[])
     }
 
     /// The same with further settings of librdkafka.
-    pub fn start_with(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) -> Self {
+    pub fn start_with(client: &ClientConfig, topic: &str, settings: &[(&str, &str)]) -> Self {
         let deliveries = Deliveries::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut config = kafka::config(bootstrap);
+        let mut config = client.clone();
         config
             .set("enable.idempotence", "true")
             .set("linger.ms", "1")
