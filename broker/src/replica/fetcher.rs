@@ -345,9 +345,11 @@ async fn take(replicas: &Replicas, asked: Vec<Asked>, response: FetchResponse) {
         replicas.inner.shared.throttles.follower.moved(throttled_bytes);
         replicas.metrics().throttled_bytes_in.add(throttled_bytes as u64);
     }
-    for volume in dirty {
+    // All are asked before the first is waited for: disks sync side by side.
+    let syncs: Vec<_> = dirty.iter().map(|volume| volume.synced()).collect();
+    for synced in syncs {
         // A volume that failed is offline, and nothing is asked for on it any more.
-        if volume.synced().await.is_err() {
+        if synced.await.is_err() {
             sleep(REST_FIRST).await;
         }
     }
