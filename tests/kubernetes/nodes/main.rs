@@ -7,12 +7,22 @@ mod cluster;
 #[allow(dead_code)]
 mod command;
 #[allow(dead_code)]
+#[path = "../../process/eventually.rs"]
+mod eventually;
+#[allow(dead_code)]
 mod fleet;
+#[allow(dead_code)]
+#[path = "../../process/kafka.rs"]
+mod kafka;
 #[allow(dead_code)]
 #[path = "../programs.rs"]
 mod programs;
+#[allow(dead_code)]
+#[path = "../../process/writer.rs"]
+mod writer;
 
 mod deletion;
+mod faults;
 mod first_fleet;
 mod idle;
 mod manners;
