@@ -18,9 +18,13 @@ mod kafka;
 #[path = "../programs.rs"]
 mod programs;
 #[allow(dead_code)]
+#[path = "../../clients/tools.rs"]
+mod tools;
+#[allow(dead_code)]
 #[path = "../../process/writer.rs"]
 mod writer;
 
+mod application;
 mod deletion;
 mod faults;
 mod first_fleet;
