@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ApiResource;
 
 use super::{Error, Reconcile};
+use crate::Key;
+use crate::cache::cluster_of_user;
 use crate::cluster::{Names, Pending, PendingKind, pending, pending_patch};
 use crate::fleet::Fleet;
 
@@ -70,10 +72,13 @@ impl Reconcile<'_> {
                 .topics_named(&self.key, &deletion.name)
                 .iter()
                 .any(|topic| topic.metadata.deletion_timestamp.is_none()),
+            // A password ends with its User. One of another namespace may have the name and not be taken by the Cluster; where it is, the
+            // fleet says that the user is its own by now.
             PendingKind::User => cache
-                .users_named(&self.key, &deletion.name)
-                .iter()
-                .any(|user| user.metadata.deletion_timestamp.is_none()),
+                .user(&Key::new(&deletion.namespace, &deletion.resource))
+                .is_some_and(|user| {
+                    user.metadata.deletion_timestamp.is_none() && cluster_of_user(&user) == self.key
+                }),
         }
     }
 }
