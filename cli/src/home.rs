@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use flotilla_control::config::{BrokerConfig, InternalTls};
+use flotilla_control::tls::Credentials;
 use flotilla_control::{BrokerId, Uuid};
 use flotilla_crds::DeletionPolicy;
-use flotilla_control::tls::Credentials;
 use flotilla_operator::cluster::Identity;
 use flotilla_operator::fleet::Access;
 use serde::{Deserialize, Serialize};

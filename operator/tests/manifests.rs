@@ -154,6 +154,20 @@ fn argo_cd_and_flux_deploy_what_there_is() {
     }
     assert!(chart(&applications[0]["spec"]["source"]["path"]));
 
+    let settings = of("ConfigMap").remove(0);
+    let settings = settings["data"]["resource.customizations"].as_str().unwrap();
+    let scripts: Value = serde_saphyr::from_str(settings).unwrap();
+    let script = scripts["flotilla.dev/*"]["health.lua"].as_str().unwrap();
+    for condition in flotilla_crds::ConditionType::ALL {
+        // Whoever is reconciling is on the way, as is whatever else says nothing.
+        let named = script.contains(&format!("\"{condition}\""));
+        assert_eq!(
+            named,
+            *condition != flotilla_crds::ConditionType::Reconciling,
+            "{condition}"
+        );
+    }
+
     let repositories = of("GitRepository");
     let release = &of("HelmRelease")[0];
     let kustomization = &of("Kustomization")[0];

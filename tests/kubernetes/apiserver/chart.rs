@@ -158,10 +158,11 @@ fn chart_installs_upgrades_definitions_and_leaves_them_when_it_goes() {
 }
 
 #[test]
-fn chart_refuses_values_that_make_no_sense() {
+fn chart_is_free_of_lint_and_refuses_values_that_make_no_sense() {
     let plane = ControlPlane::shared();
     let home = tempfile::tempdir().unwrap();
     let chart = chart().display().to_string();
+    helm(plane, home.path(), &["lint", "--strict", &chart]);
     for (value, said) in [
         ("replica=2", "additional properties 'replica' not allowed"),
         ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
