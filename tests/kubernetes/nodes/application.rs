@@ -166,8 +166,8 @@ fn a_revoked_rule_ends_what_was_allowed(home: &Namespace<'_>) {
     home.apply(&user("revoked", SCRAM));
     home.ready(&["user/revoked"], Duration::from_secs(30));
     let client = home.client("revoked", "revoked");
-    let writing = Background::writing(&client);
-    writing.is_fine();
+    let reading = Background::reading(&client);
+    reading.is_fine();
     let started = Instant::now();
     home.kubectl(&[
         "patch",
@@ -176,8 +176,8 @@ fn a_revoked_rule_ends_what_was_allowed(home: &Namespace<'_>) {
         "--patch",
         r#"{"spec":{"authorization":{"acls":[]}}}"#,
     ]);
-    writing.says("Topic authorization failed", started);
-    writing.end();
+    reading.says("Topic authorization failed", started);
+    reading.end();
 }
 
 fn a_deleted_user_is_gone(home: &Namespace<'_>) {
@@ -383,12 +383,6 @@ impl<'a> Background<'a> {
             ))
             .ok();
         Self { client }
-    }
-
-    /// Writes a record ten times a second.
-    fn writing(client: &'a Client<'a>) -> Self {
-        let command = "while true; do echo tick; sleep 0.1; done | kcat -F /etc/flotilla/librdkafka.conf -P -t orders -v -v -v";
-        Self::start(client, command)
     }
 
     /// Reads what was written and what is.
