@@ -120,12 +120,26 @@ impl Cluster {
     /// Asks again and again until the answer is there.
     #[track_caller]
     pub fn until<T>(&self, what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+        self.until_ok(what, within, || ask().ok_or("it is not there"))
+    }
+
+    /// The same, with something to show of what was seen last.
+    #[track_caller]
+    pub fn until_ok<T, E: std::fmt::Debug>(
+        &self,
+        what: &str,
+        within: Duration,
+        mut ask: impl FnMut() -> Result<T, E>,
+    ) -> T {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(answer) = ask() {
-                return answer;
+            match ask() {
+                Ok(answer) => return answer,
+                Err(seen) => assert!(
+                    Instant::now() < deadline,
+                    "waited {within:?} for {what}: {seen:#?}"
+                ),
             }
-            assert!(Instant::now() < deadline, "waited {within:?} for {what}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }

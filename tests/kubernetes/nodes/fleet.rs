@@ -26,7 +26,7 @@ spec:
   rackTopologyKey: topology.kubernetes.io/zone
   pools: [{{name: main, volumes: [{{name: data, size: 1Gi}}]}}]
   listeners:
-    - {{name: internal, port: 9092}}
+    - {{name: internal, port: 9092, tls: true, authentication: [scram-sha-512]}}
     - {{name: outside, port: 9094, exposure: {{type: NodePort}}}}
   config:
     min.insync.replicas: {}

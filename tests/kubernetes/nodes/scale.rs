@@ -17,7 +17,7 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
     // Every status that the Cluster goes through, as a watch sees it.
     let mut seen = Vec::new();
     namespace.kubectl(&["scale", "cluster/events", "--replicas=5"]);
-    let shares = kubernetes.until("an even spread over five brokers", READY_WITHIN * 2, || {
+    let shares = kubernetes.until_ok("an even spread over five brokers", READY_WITHIN * 2, || {
         let status = namespace.get("cluster.flotilla.dev/events").unwrap()["status"].take();
         for condition in status["conditions"].as_array().into_iter().flatten() {
             let word = format!(
@@ -39,12 +39,12 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
         let settled = partitions
             .iter()
             .all(|partition| partition.replicas.len() == 3 && partition.isr == partition.replicas);
-        (settled
-            && shares.len() == 5
-            && shares
-                .values()
-                .all(|(replicas, leaders)| *replicas == 9 && *leaders == 3))
-        .then_some(shares)
+        let even = shares.len() == 5 && shares.values().all(|share| *share == (9, 3));
+        if settled && even {
+            Ok(shares)
+        } else {
+            Err((shares, partitions))
+        }
     });
     eprintln!("replicas and leaders of each broker: {shares:?}\nstatus on the way: {seen:#?}");
     namespace.ready(&["cluster/events"], Duration::from_secs(30));
