@@ -3,6 +3,9 @@
 kafka_version := "4.3.1"
 cache := env("FLOTILLA_CACHE", env("HOME") / ".cache/flotilla")
 
+kubernetes_version := `sed -n 's/^kubernetes_version=//p' tests/kubernetes/install`
+helm := cache / "kubernetes-" + kubernetes_version / "bin/helm"
+
 # List the recipes
 default:
     @just --list --unsorted
@@ -46,9 +49,10 @@ test-nodes *filter:
 
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:
-    helm lint --strict charts/flotilla
-    helm template flotilla charts/flotilla --kube-version 1.33.0 > /dev/null
-    helm template flotilla charts/flotilla --kube-version 1.33.0 --set 'namespaces={a,b}' --set certManager.enabled=true --set metrics.serviceMonitor.enabled=true > /dev/null
+    tests/kubernetes/install
+    {{ helm }} lint --strict charts/flotilla
+    {{ helm }} template flotilla charts/flotilla --kube-version 1.33.0 > /dev/null
+    {{ helm }} template flotilla charts/flotilla --kube-version 1.33.0 --set 'namespaces={a,b}' --set certManager.enabled=true --set metrics.serviceMonitor.enabled=true > /dev/null
 
 # Write the CustomResourceDefinitions' YAML from their types, also into the chart, and the documents of every field and reason
 crds-generate:
