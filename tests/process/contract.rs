@@ -8,6 +8,7 @@ use flotilla_control::proto::fleet::{
 };
 use flotilla_control::proto::metadata::{Reassignment, ResourceConfigs};
 use flotilla_control::tls::Credentials;
+use flotilla_operator::fleet::Access;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 
@@ -42,6 +43,18 @@ impl Operator {
                 .expect("a runtime"),
             credentials: Credentials::read(&files).expect("credentials"),
             brokers,
+        }
+    }
+
+    /// What the operator's own client needs.
+    pub fn access(&self) -> Access {
+        let brokers = self.brokers.iter();
+        Access {
+            cluster_id: self.brokers[0].cluster_id,
+            credentials: self.credentials.clone(),
+            brokers: brokers
+                .map(|config| (config.broker_id, config.control.advertised.to_string()))
+                .collect(),
         }
     }
 

@@ -289,6 +289,22 @@ impl Fleet {
         signal(self.broker_pid(id), rustix::process::Signal::KILL);
     }
 
+    /// Stops a broker the hard way, and takes its data away before it is started again.
+    pub fn empty_volume(&self, id: i64) {
+        let up = self.up.as_ref().expect("up was started").id();
+        let pid = self.broker_pid(id);
+        // While `up` sleeps it starts nothing.
+        signal(up, rustix::process::Signal::STOP);
+        signal(pid, rustix::process::Signal::KILL);
+        eventually(Duration::from_secs(10), "the broker to end", || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let ended = stat.is_empty() || stat.contains(") Z ");
+            ended.then_some(()).ok_or(stat)
+        });
+        std::fs::remove_dir_all(self.data().join(format!("brokers/{id}/data"))).expect("empty the volume");
+        signal(up, rustix::process::Signal::CONT);
+    }
+
     /// The leader of a partition.
     pub fn leader(&self, topic: &str, partition: i64) -> i64 {
         let status = self.wait_for_status(Duration::from_secs(20), "a leader", |status| {

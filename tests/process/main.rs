@@ -7,6 +7,8 @@ mod contract;
 mod eventually;
 mod failover;
 mod fleet;
+mod follow;
+mod heal;
 mod kafka;
 mod manifests;
 mod raw;

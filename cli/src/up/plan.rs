@@ -231,8 +231,17 @@ fn broker(
         peers: peers.to_vec(),
     };
     let config = cluster::broker_config(cluster, &memory.identity, member, &place)?;
-    write_whole(&home.broker_config(member.id), config.to_yaml().as_bytes(), 0o644)?;
+    write(home, &config)?;
     Ok(config)
+}
+
+/// Puts a broker's configuration where the broker reads it.
+pub fn write(home: &Home, config: &BrokerConfig) -> anyhow::Result<()> {
+    write_whole(
+        &home.broker_config(config.broker_id),
+        config.to_yaml().as_bytes(),
+        0o644,
+    )
 }
 
 /// One directory for each volume that the broker's pool names: `data` where it names none.

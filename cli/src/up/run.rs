@@ -35,6 +35,9 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait before something is tried again that the fleet could not do.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How long to wait after a change of the quorum until it is seen, and before one that failed is tried again.
+const VOTERS_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+
 /// A broker that dies this often in a row before the fleet has ever answered will not get better.
 const HOPELESS: u32 = 4;
 
@@ -65,6 +68,8 @@ pub struct Fleet {
     ready: bool,
     /// When something is tried again.
     again: Option<Instant>,
+    /// Before then, the quorum is left alone.
+    voters_again: Option<Instant>,
     /// Whether leadership is still to be evened out: after a start, a restart, and when partitions have moved.
     uneven: bool,
     /// Topics and Users that were followed and have no manifest now.
@@ -157,6 +162,7 @@ impl Fleet {
             failures: BTreeMap::new(),
             ready: false,
             again: None,
+            voters_again: None,
             uneven: true,
             missing: Missing::default(),
         })
@@ -179,6 +185,7 @@ impl Fleet {
                     }
                     self.share_with_new_brokers().await?;
                     self.even_out_leaders().await?;
+                    self.mend_quorum().await;
                 }
                 Some(event) = self.events.recv() => self.tell(&event),
             }
@@ -240,6 +247,15 @@ impl Fleet {
         }
         self.memory.identity.bootstrapped = true;
         self.home.remember(&self.memory)?;
+        // A broker whose directory is emptied from now on must not take itself for the voter that it was.
+        for config in self
+            .configs
+            .iter_mut()
+            .filter(|config| !config.quorum.bootstrapped)
+        {
+            config.quorum.bootstrapped = true;
+            plan::write(&self.home, config)?;
+        }
         self.progress.done();
         self.ready = true;
         self.greet();
@@ -520,6 +536,47 @@ impl Fleet {
             self.with(&view).elect_preferred().await;
         }
         Ok(())
+    }
+
+    /// Takes a voter whose directory was emptied out of the quorum, and lets it in again as the stranger that it is now; lets
+    /// brokers vote that were added to a fleet with too few voters.
+    async fn mend_quorum(&mut self) {
+        if self.voters_again.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        let Some(view) = self.seen() else { return };
+        let Ok(members) = cluster::members(&self.cluster.resource, &self.memory.identity) else {
+            return;
+        };
+        let (progress, fleet) = (&self.progress, &self.fleet);
+        let changed = if let Some((id, directory)) = cluster::stale_voter(&view.voters, &view.directories()) {
+            progress.say(&format!(
+                "broker {id} lost its data directory: its vote is taken away, and given to it anew"
+            ));
+            fleet.remove_voter(id, Some(directory)).await
+        } else {
+            let voters = view.voters.keys().copied().collect();
+            let brokers = view.placement(false).brokers;
+            match cluster::next_voter(&self.cluster.resource, &members, &brokers, &voters) {
+                Some(cluster::Voter::Add(id)) => {
+                    progress.say(&format!("broker {id} is given a vote in the quorum"));
+                    fleet.add_voter(id, view.directory(id)).await
+                }
+                Some(cluster::Voter::Remove(id)) => {
+                    progress.say(&format!("broker {id} votes in the quorum no longer"));
+                    fleet.remove_voter(id, view.voters.get(&id).copied()).await
+                }
+                None => return,
+            }
+        };
+        let pause = match changed {
+            Ok(_) => VOTERS_AGAIN.0,
+            Err(error) => {
+                progress.say(&format!("the quorum stays as it is for now: {error}"));
+                VOTERS_AGAIN.1
+            }
+        };
+        self.voters_again = Some(Instant::now() + pause);
     }
 
     fn with<'a>(&'a mut self, view: &'a View) -> Reconcile<'a> {

@@ -170,6 +170,15 @@ impl View {
         self.users.get(name)
     }
 
+    /// The directories of all registered brokers.
+    #[must_use]
+    pub fn directories(&self) -> BTreeMap<BrokerId, Uuid> {
+        let registered = self.brokers.iter();
+        registered
+            .filter_map(|(id, broker)| Some((BrokerId(*id), Uuid::from_slice(&broker.directory_id)?)))
+            .collect()
+    }
+
     /// Whether a broker serves.
     #[must_use]
     pub fn online(&self, id: BrokerId) -> bool {
