@@ -60,6 +60,7 @@ pub use status::{PoolObserved, StatusInput, status};
 pub use validate::validate;
 pub use volume::{Growth, claim_templates, claims_differ, data_dirs, growth, volumes};
 
+#[cfg(feature = "kubernetes")]
 pub(crate) use member::pools;
 
 use member::members_at;
