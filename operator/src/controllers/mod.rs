@@ -104,5 +104,5 @@ pub enum Error {
 
 /// Follows all resources until `shutdown`; then ends what is under way.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    work::run(context, shutdown).await;
+    Box::pin(work::run(context, shutdown)).await;
 }

@@ -123,6 +123,9 @@ async fn listen(context: &Context, queues: &Queues) {
     }
 }
 
+/// How a reconcile ended that did not break; the outer error: it took too long.
+type InTime = Result<Result<Action, Error>, tokio::time::error::Elapsed>;
+
 struct Controller<'a, K, F> {
     kind: &'static str,
     queue: &'a Queue,
@@ -174,7 +177,7 @@ where
     fn ended(
         &self,
         context: &Context,
-        ended: Result<(Id, Result<Result<Action, Error>, tokio::time::error::Elapsed>), JoinError>,
+        ended: Result<(Id, InTime), JoinError>,
         running: &mut HashMap<Id, (Key, Instant)>,
     ) {
         let id = match &ended {

@@ -2,6 +2,7 @@
 //! the objects that brokers run in; what the fleet is told, and who restarts, once it answers; and the status. Each part looks at what is
 //! there and does only what is missing, so that it can be given up at any point and begun again.
 
+mod authorities;
 mod certificates;
 mod fleet_steps;
 mod identity;
@@ -21,7 +22,7 @@ use flotilla_control::tls::Credentials;
 use flotilla_crds::{Cluster, Reason};
 use k8s_openapi::jiff::Timestamp;
 
-pub use certificates::authority;
+pub use authorities::authority;
 pub use memory::Memories;
 
 use super::{Action, Context, Error};

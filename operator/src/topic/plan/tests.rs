@@ -128,8 +128,9 @@ fn what_the_resource_changes_is_done_and_told() {
 #[test]
 fn what_somebody_else_changed_is_put_back_and_told() {
     let topic = followed(json!({}), &["retention.ms"]);
+    type Case<'a> = (&'a [usize], &'a [(&'a str, &'a str)], &'a str);
     #[rustfmt::skip]
-    let cases: [(&[usize], &[(&str, &str)], &str); 4] = [
+    let cases: [Case<'_>; 4] = [
         (TWO_BY_TWO, &[("retention.ms", "5")], "`retention.ms` was `5`, is `1000` again"),
         (TWO_BY_TWO, &[], "`retention.ms` was its default, is `1000` again"),
         (&[3, 2], AS_ASKED, "2 or 3 replicas, 2 again"),
