@@ -54,10 +54,10 @@ pub struct UserSpec {
     pub cluster: ClusterRef,
     /// How the user proves who it is.
     pub authentication: UserAuthentication,
-    /// What the user may do. Default: nothing.
+    /// What the user may do, whole. Left out: rules that clients made stay, in the Cluster's own namespace; a User of another namespace has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<UserAuthorization>,
-    /// How much the user may do. Default: no limit.
+    /// How much the user may do, whole. Left out: limits that clients set stay, in the Cluster's own namespace; a User of another namespace has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotas: Option<Quotas>,
 }
@@ -73,7 +73,7 @@ pub struct UserAuthentication {
     /// `scram-sha-512`, `scram-sha-256` or `mtls`.
     #[serde(rename = "type")]
     pub type_: UserAuthenticationType,
-    /// A password of the user's own. Default: one is made.
+    /// A password of the user's own. Default: one is made, also for a user that exists already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_from: Option<SecretKeyRef>,
 }

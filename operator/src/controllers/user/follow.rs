@@ -34,8 +34,9 @@ pub(super) async fn follow(user: &User, context: &Context, scene: &Scene) -> Res
         Err(Failure::Problem(problem)) => {
             report(user, context, scene, false, &Standing::of(&problem)).await?;
             Ok(match problem.reason {
-                // It goes away by itself, but not always with a sign.
-                Reason::Creating => Action::requeue(SOON),
+                // It goes away by itself, but not always with a sign. A fleet that begins to answer is one.
+                Reason::Creating if matches!(scene.sight, Sight::Clear(..)) => Action::requeue(SOON),
+                Reason::Creating => Action::requeue(LATER),
                 Reason::Conflict => Action::requeue(RIVAL),
                 _ => Action::await_change(),
             })
