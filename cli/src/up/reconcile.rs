@@ -363,11 +363,10 @@ impl Reconcile<'_> {
         };
         match &error {
             Error::Unreachable(_) | Error::Timeout { .. } => self.outcome.again = true,
-            Error::Refused { refusal, .. }
-                if matches!(refusal, Refusal::NotController | Refusal::Throttled) =>
-            {
-                self.outcome.again = true;
-            }
+            Error::Refused {
+                refusal: Refusal::NotController | Refusal::Throttled,
+                ..
+            } => self.outcome.again = true,
             Error::Refused { refusal, .. } => {
                 // Brokers may be on their way: then it works by itself later.
                 self.outcome.again |= *refusal == Refusal::NotEnoughBrokers;

@@ -25,8 +25,9 @@ pub(super) const CERTIFICATES_DIRECTORY: &str = "/etc/flotilla/certificates";
 const USER: i64 = 65_532;
 /// Files of the Secret: for the group alone.
 const SECRET_MODE: i32 = 0o440;
-/// A broker hands its leaderships over and closes its logs in less; whoever takes longer hangs.
-const TERMINATION_SECONDS: i64 = 120;
+/// A broker hands its leaderships over in 15 seconds at the most, and closes its logs; whoever takes longer hangs. The deletion of a
+/// namespace waits for half of this before it looks again whether its pods are gone.
+const TERMINATION_SECONDS: i64 = 40;
 const HOST_LABEL: &str = "kubernetes.io/hostname";
 
 /// The pods of a pool, before the user's overlay.

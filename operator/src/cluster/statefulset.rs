@@ -211,7 +211,7 @@ mod tests {
                                 "fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch",
                                 "seccompProfile": {"type": "RuntimeDefault"},
                             },
-                            "terminationGracePeriodSeconds": 120,
+                            "terminationGracePeriodSeconds": 40,
                             "topologySpreadConstraints": [
                                 {
                                     "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule",
