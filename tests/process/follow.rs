@@ -7,7 +7,7 @@ use flotilla_control::proto::metadata::{
     AlterConfig, ApplyTopic, BrokerPlacement, ConfigOperation, Refusal, ResourceConfigs, ResourceType,
 };
 use flotilla_operator::Key;
-use flotilla_operator::fleet::{Access, Change, Changes, Error, Fleets, View, What};
+use flotilla_operator::fleet::{Access, Change, Changes, Fleets, View, What};
 
 use crate::contract::Operator;
 use crate::fleet::{Fleet, manifests};
