@@ -31,20 +31,27 @@ fn namespaces_are_deleted_within_a_minute_in_whatever_order() {
     let kubernetes = Cluster::shared();
     let _undisturbed = kubernetes.undisturbed();
     // What is deleted before the namespace is.
-    for (name, first) in [
+    let orders = [
         ("deleted-whole", &[][..]),
         ("deleted-cluster-first", &["cluster/events"]),
         ("deleted-brokers-first", &["statefulset", "--all"]),
         ("deleted-topic-first", &["topic/orders", "user/reader"]),
-    ] {
-        let namespace = kubernetes.namespace(name);
-        fill(&namespace);
+    ];
+    let namespaces = orders.map(|(name, _)| kubernetes.namespace(name));
+    for namespace in &namespaces {
+        fill(namespace);
+    }
+    let started = Instant::now();
+    for ((name, first), namespace) in orders.iter().zip(&namespaces) {
         if !first.is_empty() {
-            namespace.kubectl(&[&["delete", "--wait=false"], first].concat());
+            namespace.kubectl(&[&["delete", "--wait=false"], *first].concat());
         }
-        let started = Instant::now();
-        kubernetes.kubectl(&["delete", "namespace", "--timeout=60s", name]);
-        eprintln!("{name}: {:?}", started.elapsed());
+        kubernetes.kubectl(&["delete", "namespace", "--wait=false", name]);
+    }
+    for (name, _) in orders {
+        let left = Duration::from_secs(60).saturating_sub(started.elapsed());
+        kubernetes.wait("default", "delete", &[&format!("namespace/{name}")], left);
+        eprintln!("{name}: gone after {:?}", started.elapsed());
     }
 }
 

@@ -14,6 +14,13 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
     namespace.apply(&format!("{}{}", cluster(3), topic("spread", 15, 3, "")));
     namespace.ready(&["cluster/events", "topic/spread"], READY_WITHIN);
 
+    let zone_of: BTreeMap<String, String> = kubernetes
+        .list("default", "nodes", "")
+        .iter()
+        .map(|node| node["metadata"]["name"].as_str().unwrap().to_owned())
+        .map(|node| (node.clone(), kubernetes.zone(&node)))
+        .collect();
+
     // Every status that the Cluster goes through, as a watch sees it.
     let mut seen = Vec::new();
     namespace.kubectl(&["scale", "cluster/events", "--replicas=5"]);
@@ -28,6 +35,20 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
                 seen.push(word);
             }
         }
+        // Broker ids are the pods' ordinals: this is the first pool.
+        let zones: BTreeMap<i32, String> = kubernetes
+            .list("scale", "pods", "flotilla.dev/cluster=events")
+            .iter()
+            .filter_map(|pod| {
+                let id = pod["metadata"]["name"]
+                    .as_str()?
+                    .rsplit('-')
+                    .next()?
+                    .parse()
+                    .ok()?;
+                Some((id, zone_of.get(pod["spec"]["nodeName"].as_str()?)?.clone()))
+            })
+            .collect();
         let partitions = Outside::of(&namespace).partitions("spread");
         let mut shares: BTreeMap<i32, (usize, usize)> = BTreeMap::new();
         for partition in &partitions {
@@ -39,11 +60,17 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
         let settled = partitions
             .iter()
             .all(|partition| partition.replicas.len() == 3 && partition.isr == partition.replicas);
-        let even = shares.len() == 5 && shares.values().all(|share| *share == (9, 3));
+        // Each partition has a replica in each of three zones: the brokers of a zone share fifteen. Leaders are shared by all five.
+        let even = shares.len() == 5
+            && shares.iter().all(|(broker, (replicas, leaders))| {
+                let zone = zones.get(broker);
+                let there = zones.values().filter(|other| Some(*other) == zone).count();
+                (15 / there..=15_usize.div_ceil(there)).contains(replicas) && *leaders == 3
+            });
         if settled && even {
             Ok(shares)
         } else {
-            Err((shares, partitions))
+            Err((shares, zones))
         }
     });
     eprintln!("replicas and leaders of each broker: {shares:?}\nstatus on the way: {seen:#?}");
