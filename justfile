@@ -17,7 +17,7 @@ fmt:
 # Check formatting and lints, and write nothing
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 # Check licences, sources and banned crates
 deny:
@@ -30,7 +30,7 @@ test:
 # Real clients: kcat and the tools of Apache Kafka, against a fleet of three
 test-clients:
     tests/clients/install
-    cargo test --package flotilla-cli --features client-suite --test clients -- --nocapture --test-threads 1
+    cargo test --workspace --features flotilla-cli/client-suite --test clients -- --nocapture --test-threads 1
 
 # Kubernetes, both levels: the API server alone, then three nodes (or the cluster of KUBECONFIG)
 test-kubernetes: test-apiserver test-nodes

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::fleet::{Fleet, eventually, manifests};
+use crate::eventually::eventually;
+use crate::fleet::{Fleet, manifests};
 use crate::tools::{java, java_with_input};
 
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";

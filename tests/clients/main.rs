@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../process/eventually.rs"]
+mod eventually;
 #[allow(dead_code)]
 #[path = "../process/fleet.rs"]
 mod fleet;

@@ -34,7 +34,7 @@ fn scram_user_does_what_its_rules_say_and_no_more() {
     );
     let fleet = Fleet::start(&files);
     let properties = fleet.data().join("users/app/client.properties");
-    crate::fleet::eventually(
+    crate::eventually::eventually(
         std::time::Duration::from_secs(10),
         "the user's properties",
         || {
