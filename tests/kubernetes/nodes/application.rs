@@ -360,7 +360,7 @@ spec:
     // The Cluster's owner takes the permission back.
     let reading = Background::start(
         &client,
-        "kcat -F /etc/flotilla/librdkafka.conf -C -t shop-carts -o beginning -u",
+        "kcat -E -F /etc/flotilla/librdkafka.conf -C -t shop-carts -o beginning -u",
     );
     reading.is_fine();
     cluster.kubectl(&["label", "namespace", &shop.name, "team-"]);
@@ -379,17 +379,17 @@ impl<'a> Background<'a> {
     fn start(client: &'a Client<'a>, command: &str) -> Self {
         client
             .sh(&format!(
-                "rm -f /tmp/log; ({command}) </dev/null 2>&1 | while read -r line; do echo \"$(date +%s) $line\"; done >/tmp/log 2>&1 &"
+                "rm -f /tmp/log; {{ ({command}) 2>&1 | while read -r line; do echo \"$(date +%s) $line\"; done >/tmp/log; }} </dev/null >/dev/null 2>&1 &"
             ))
             .ok();
         Self { client }
     }
 
-    /// Reads what was written and what is.
+    /// Reads what is written from now on, and does not give up when all its connections end at once.
     fn reading(client: &'a Client<'a>) -> Self {
         Self::start(
             client,
-            "kcat -F /etc/flotilla/librdkafka.conf -C -t orders -o beginning -u",
+            "kcat -E -F /etc/flotilla/librdkafka.conf -C -t orders -o end -u",
         )
     }
 
@@ -397,10 +397,10 @@ impl<'a> Background<'a> {
         self.client.sh("tail -n 200 /tmp/log").all()
     }
 
-    /// It has begun, and nothing is wrong.
+    /// It has read all that there is, and nothing is wrong.
     fn is_fine(&self) {
-        let log = waited("it to begin", Duration::from_secs(20), || {
-            Some(self.log()).filter(|log| !log.trim().is_empty())
+        let log = waited("it to begin", PATIENCE, || {
+            Some(self.log()).filter(|log| log.contains("Reached end of topic"))
         });
         assert!(!log.contains("failed") && !log.contains("uthentication"), "{log}");
     }
