@@ -425,8 +425,10 @@ pub struct Client<'a> {
 impl Client<'_> {
     /// A shell's script, run in the pod.
     pub fn sh(&self, script: &str) -> Ran {
+        // Debian's containerd 1.6 can miss the end of a process that ends while it is still being started, and then waits for ever.
+        let script = format!("({script}\n)\ncode=$?; sleep 0.2; exit $code");
         self.namespace
-            .try_kubectl(&["exec", &self.pod, "--", "sh", "-c", script])
+            .try_kubectl(&["exec", &self.pod, "--", "sh", "-c", &script])
     }
 
     /// kcat, with the configuration that the Secret holds.
