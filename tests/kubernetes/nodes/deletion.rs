@@ -105,7 +105,7 @@ fn cluster_that_is_deleted_and_applied_again_finds_its_data() {
     let namespace = kubernetes.namespace("again");
     fill(&namespace);
     let before = namespace.get("cluster.flotilla.dev/events").unwrap()["status"]["clusterId"].clone();
-    produce(&Outside::of(&namespace), 1_000);
+    Outside::of(&namespace).write("payments", (0..1_000).map(|number| format!("record {number}")));
     namespace.kubectl(&["delete", "cluster/events", "--timeout=60s"]);
     kubernetes.until("no pod", READY_WITHIN, || {
         kubernetes
@@ -118,23 +118,6 @@ fn cluster_that_is_deleted_and_applied_again_finds_its_data() {
     let after = namespace.get("cluster.flotilla.dev/events").unwrap()["status"]["clusterId"].clone();
     assert_eq!(before, after);
     assert_eq!(records(&Outside::of(&namespace)), 1_000);
-}
-
-fn produce(outside: &Outside, count: usize) {
-    use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
-    let producer: ThreadedProducer<rdkafka::producer::DefaultProducerContext> = outside
-        .config()
-        .set("enable.idempotence", "true")
-        .create()
-        .unwrap();
-    for i in 0..count {
-        let (key, value) = (i.to_string(), format!("record {i}"));
-        producer
-            .send(BaseRecord::to("payments").key(&key).payload(&value))
-            .map_err(|(error, _)| error)
-            .unwrap();
-    }
-    producer.flush(Duration::from_secs(30)).unwrap();
 }
 
 /// How many records there are, from the watermarks of the partitions.

@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::cluster::Namespace;
 
@@ -85,6 +86,23 @@ impl Outside {
     /// A configuration to make producers and consumers from.
     pub fn config(&self) -> ClientConfig {
         self.config.clone()
+    }
+
+    /// Writes records, each under a key of its own, until all are acknowledged by all replicas in sync.
+    pub fn write(&self, topic: &str, values: impl IntoIterator<Item = String>) {
+        let producer: ThreadedProducer<DefaultProducerContext> = self
+            .config()
+            .set("enable.idempotence", "true")
+            .create()
+            .expect("a producer");
+        for (number, value) in values.into_iter().enumerate() {
+            let key = number.to_string();
+            producer
+                .send(BaseRecord::to(topic).key(&key).payload(&value))
+                .map_err(|(error, _)| error)
+                .expect("room for a record");
+        }
+        producer.flush(Duration::from_secs(30)).expect("all is written");
     }
 
     /// The partitions of a topic; empty while there is no such topic. Asks again while no broker answers.

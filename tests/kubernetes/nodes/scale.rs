@@ -21,7 +21,15 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
         .map(|node| (node.clone(), kubernetes.zone(&node)))
         .collect();
 
-    // Every status that the Cluster goes through, as a watch sees it.
+    // Some megabytes for each new broker at a megabyte a second: replicas are on their way for seconds, and nobody can miss it.
+    Outside::of(&namespace).write("spread", (0..640).map(|_| "x".repeat(16_384)));
+    namespace.kubectl(&[
+        "annotate",
+        "cluster.flotilla.dev/events",
+        "flotilla.dev/replication-throttle=1000000",
+    ]);
+
+    // What the Cluster's status says on the way.
     let mut seen = Vec::new();
     namespace.kubectl(&["scale", "cluster/events", "--replicas=5"]);
     let shares = kubernetes.until_ok("an even spread over five brokers", READY_WITHIN * 2, || {
@@ -77,7 +85,7 @@ fn scaled_fleet_gives_new_brokers_their_share_of_replicas_and_leaders() {
     namespace.ready(&["cluster/events"], Duration::from_secs(30));
     assert!(
         seen.iter()
-            .any(|word| word.contains("Scaling") || word.contains("Rebalancing")),
+            .any(|word| word.contains("Rebalancing") && word.contains("are on their way")),
         "progress in status: {seen:#?}"
     );
     let scaled = namespace.get("cluster.flotilla.dev/events").unwrap();
