@@ -43,6 +43,7 @@ test-apiserver *filter:
 # The chart, the operator and fleets on three nodes; on your own cluster, if KUBECONFIG is set
 test-nodes *filter:
     tests/kubernetes/install
+    tests/clients/install
     @[ -n "${KUBECONFIG:-}" ] || tests/kubernetes/images
     cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes --no-run
     {{ if env("KUBECONFIG", "") == "" { "tests/kubernetes/cluster run" } else { "" } }} cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes -- --nocapture --test-threads 2 {{ filter }}
