@@ -36,12 +36,16 @@ spec:
     let Some((_, mut from)) = kubernetes.audit(0) else {
         return;
     };
-    // Other scenarios' namespaces may still be going. The first half minute in which nothing was written begins the measurement.
-    kubernetes.until("a quiet operator", Duration::from_secs(60), || {
+    // Other scenarios' namespaces may still be going: once they are gone, the first seconds without a write begin the measurement.
+    kubernetes.until("a quiet operator", Duration::from_secs(180), || {
         std::thread::sleep(Duration::from_secs(3));
         let (entries, end) = kubernetes.audit(from).unwrap();
         from = end;
-        writes(&entries).is_empty().then_some(())
+        let namespaces = kubernetes.list("default", "namespaces", "");
+        let going = namespaces
+            .iter()
+            .any(|namespace| namespace["status"]["phase"] == "Terminating");
+        (!going && writes(&entries).is_empty()).then_some(())
     });
     let calls = fleet_calls(kubernetes);
     std::thread::sleep(IDLE);
