@@ -30,13 +30,9 @@ impl Ran {
     }
 }
 
-/// kcat, with `input` on its standard input. It is the system's, with the system's librdkafka: cargo would have it load the one that
-/// was built for the tests, which has no TLS.
+/// kcat, with `input` on its standard input.
 pub fn kcat(args: &[&str], input: &[u8]) -> Ran {
-    run(
-        Command::new("kcat").args(args).env_remove("LD_LIBRARY_PATH"),
-        input,
-    )
+    run(Command::new("kcat").args(args), input)
 }
 
 /// A class of Kafka's tools, by its short name or whole.
@@ -89,7 +85,9 @@ fn run(command: &mut Command, input: &[u8]) -> Ran {
     bounded
         .arg("120")
         .arg(command.get_program())
-        .args(command.get_args());
+        .args(command.get_args())
+        // The system's kcat with the system's librdkafka: cargo would have it load the one that is built for the tests, without TLS.
+        .env_remove("LD_LIBRARY_PATH");
     let mut child = bounded
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
