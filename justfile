@@ -46,7 +46,7 @@ test-nodes *filter:
     tests/clients/install
     @[ -n "${KUBECONFIG:-}" ] || tests/kubernetes/images
     cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes --no-run
-    {{ if env("KUBECONFIG", "") == "" { "tests/kubernetes/cluster run" } else { "" } }} cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes -- --nocapture --test-threads 2 {{ filter }}
+    {{ if env("KUBECONFIG", "") == "" { "tests/kubernetes/cluster run" } else { "" } }} cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes -- --nocapture --test-threads 1 {{ filter }}
 
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:
