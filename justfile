@@ -48,6 +48,18 @@ test-nodes *filter:
     cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes --no-run
     {{ if env("KUBECONFIG", "") == "" { "tests/kubernetes/cluster run" } else { "" } }} cargo test --workspace --features flotilla-operator/kubernetes-suite --test nodes -- --nocapture --test-threads 1 {{ filter }}
 
+# Replay one seed of the simulation with all that happens in it; level: partitions or quorum
+simulate seed level="partitions":
+    cargo run --quiet --profile image --package flotilla-simulation -- {{ level }} --seed {{ seed }} --trace
+
+# Simulate fresh seeds until one fails
+simulate-forever level="partitions":
+    cargo run --quiet --profile image --package flotilla-simulation -- {{ level }} --forever
+
+# Simulate fresh seeds: at least 300, and for as long as CI does
+test-simulation:
+    cargo run --quiet --profile image --package flotilla-simulation -- partitions --seeds 300 --seconds 60
+
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:
     tests/kubernetes/install

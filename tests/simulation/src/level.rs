@@ -1,0 +1,59 @@
+//! The levels of the simulation, and how one seed of a level is run.
+
+use crate::outcome::{Outcome, Violation};
+use crate::partitions;
+use crate::trace::Trace;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Level {
+    /// Logs, replicas, metadata and groups, on a scheduler of ours.
+    Partitions,
+    /// The quorum, with openraft.
+    Quorum,
+}
+
+/// A level that this build does not carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotBuilt(pub Level);
+
+impl std::error::Error for NotBuilt {}
+
+impl std::fmt::Display for NotBuilt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this build does not carry the level {:?}", self.0)
+    }
+}
+
+impl Level {
+    /// Runs one seed. A panic of the code under test is a violation like any other.
+    ///
+    /// # Errors
+    /// The level is not in this build.
+    pub fn run(self, seed: u64, trace: Trace) -> Result<Outcome, NotBuilt> {
+        match self {
+            Self::Partitions => Ok(guarded(|| partitions::run(seed, trace))),
+            Self::Quorum => Err(NotBuilt(self)),
+        }
+    }
+}
+
+fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default();
+        Outcome {
+            hash: 0,
+            simulated_ms: 0,
+            counts: Default::default(),
+            violation: Some(Violation {
+                invariant: "no_panic",
+                message,
+            }),
+        }
+    })
+}
