@@ -284,6 +284,7 @@ async fn recover(
         volumes,
         tail: TailBudget::new(TailBudget::BYTES_MAX, TailBudget::PER_LOG_BYTES_MAX),
         clock: Arc::new(clock::now_ms),
+        blocking: replica::Blocking::Threads,
     };
     let readiness = telemetry.readiness.clone();
     let (counters, counted) = tokio::sync::oneshot::channel::<Arc<replica::Metrics>>();

@@ -68,6 +68,7 @@ pub use lifecycle::{Lifecycle, Registration, Standing, Timing};
 pub use options::{Options, StaticSettings};
 pub use quorum::{Applied, Leadership, LeadershipLost, Quorum, Solo};
 pub use service::LogEnds;
+pub use sessions::Sessions;
 pub use solo::solo;
 pub use tls::Tls;
 pub use voter::{InvalidVoterId, VoterId, VoterNode};

@@ -3,9 +3,10 @@
 use super::PartitionKey;
 use super::replicas::Replicas;
 use crate::coordination::{Controller, Metadata};
+use crate::metadata::Image;
 use crate::partition::isr::{Answer, Proposal};
 use flotilla_control::proto::metadata::{
-    AlterPartition, AlterPartitions, BrokerIncarnation, ItemResult, Refusal, Request, request,
+    AlterPartition, AlterPartitions, BrokerIncarnation, ItemResult, Refusal, Request, Response, request,
 };
 use flotilla_protocol::{BrokerEpoch, BrokerId};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How many partitions one request carries at most.
-const BATCH_MAX: usize = 1_000;
+pub(super) const BATCH_MAX: usize = 1_000;
 /// How long one request is tried.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The rest before a request that nobody answered is sent again.
@@ -36,12 +37,21 @@ pub(super) async fn run(
         if unanswered {
             tokio::time::sleep(REST).await;
         }
-        let answers = answers.unwrap_or_default();
-        for (place, (key, proposal)) in batch.drain(..).enumerate() {
-            let answer = answers.get(place).map_or(Answer::Unanswered, answer_of);
-            if let Some(hosted) = replicas.hosted(key) {
-                hosted.proposal_answered(&proposal, answer);
-            }
+        answered(&replicas, std::mem::take(&mut batch), answers);
+    }
+}
+
+/// Hands each partition its answer. None: nobody knows whether the request holds.
+pub(super) fn answered(
+    replicas: &Replicas,
+    batch: Vec<(PartitionKey, Proposal)>,
+    answers: Option<Vec<ItemResult>>,
+) {
+    let answers = answers.unwrap_or_default();
+    for (place, (key, proposal)) in batch.into_iter().enumerate() {
+        let answer = answers.get(place).map_or(Answer::Unanswered, answer_of);
+        if let Some(hosted) = replicas.hosted(key) {
+            hosted.proposal_answered(&proposal, answer);
         }
     }
 }
@@ -51,6 +61,17 @@ async fn ask(
     me: (BrokerId, BrokerEpoch),
     batch: &[(PartitionKey, Proposal)],
 ) -> Option<Vec<ItemResult>> {
+    match controller.submit_within(request(me, batch), LIMIT).await {
+        Ok(response) => results(response, batch.len()),
+        Err(error) => {
+            tracing::warn!("changes of in-sync replicas have to wait: {error}");
+            None
+        }
+    }
+}
+
+/// What the controller is asked for.
+pub(super) fn request(me: (BrokerId, BrokerEpoch), batch: &[(PartitionKey, Proposal)]) -> Request {
     let partitions = batch
         .iter()
         .map(|(key, proposal)| AlterPartition {
@@ -68,31 +89,27 @@ async fn ask(
                 .collect(),
         })
         .collect();
-    let request = Request {
+    Request {
         validate_only: false,
         request: Some(request::Request::AlterPartitions(AlterPartitions {
             broker_id: me.0.0,
             broker_epoch: me.1.0,
             partitions,
         })),
-    };
-    match controller.submit_within(request, LIMIT).await {
-        Ok(response) if response.refusal() == Refusal::None && response.items.len() == batch.len() => {
-            Some(response.items)
-        }
-        Ok(response) => {
-            tracing::warn!(
-                refusal = response.refusal().as_str_name(),
-                "the controller refused changes of in-sync replicas: {}",
-                response.message
-            );
-            None
-        }
-        Err(error) => {
-            tracing::warn!("changes of in-sync replicas have to wait: {error}");
-            None
-        }
     }
+}
+
+/// The answers for `asked` partitions. None: the request as a whole was refused.
+pub(super) fn results(response: Response, asked: usize) -> Option<Vec<ItemResult>> {
+    if response.refusal() == Refusal::None && response.items.len() == asked {
+        return Some(response.items);
+    }
+    tracing::warn!(
+        refusal = response.refusal().as_str_name(),
+        "the controller refused changes of in-sync replicas: {}",
+        response.message
+    );
+    None
 }
 
 fn answer_of(item: &ItemResult) -> Answer {
@@ -116,7 +133,11 @@ fn answer_of(item: &ItemResult) -> Answer {
 impl Replicas {
     /// The epoch under which this incarnation of the broker is registered. None before it is.
     pub(super) fn epoch(&self, metadata: &Metadata) -> Option<BrokerEpoch> {
-        let image = metadata.image();
+        self.epoch_in(&metadata.image())
+    }
+
+    /// The same, as an image has it.
+    pub(super) fn epoch_in(&self, image: &Image) -> Option<BrokerEpoch> {
         let own = image.broker(self.broker())?;
         (own.incarnation == self.inner.incarnation).then_some(own.epoch)
     }

@@ -11,6 +11,7 @@ use crate::partition::producer_state::Verdict;
 use bytes::Bytes;
 use flotilla_protocol::records::BatchHeader;
 use flotilla_protocol::{BrokerId, LeaderEpoch, Offset};
+use futures::FutureExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,11 +66,22 @@ impl Commit {
     /// Leadership was lost, the in-sync set became too small, or time is up: the records may survive all the same.
     pub async fn wait(mut self, limit: Duration) -> Result<(), AppendError> {
         match tokio::time::timeout(limit, self.0.outcome()).await {
-            Ok(Outcome::Done) => Ok(()),
-            Ok(Outcome::NotEnoughReplicasAfterAppend) => Err(AppendError::NotEnoughReplicasAfterAppend),
-            Ok(Outcome::NotLeader) => Err(Unavailable::NotLeader.into()),
+            Ok(outcome) => committed(outcome),
             Err(_) => Err(AppendError::Timeout),
         }
+    }
+
+    /// How it ended. None while it has not.
+    pub fn now(&mut self) -> Option<Result<(), AppendError>> {
+        self.0.outcome().now_or_never().map(committed)
+    }
+}
+
+fn committed(outcome: Outcome) -> Result<(), AppendError> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::NotEnoughReplicasAfterAppend => Err(AppendError::NotEnoughReplicasAfterAppend),
+        Outcome::NotLeader => Err(Unavailable::NotLeader.into()),
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a fetch may go on after the partitions to fetch have changed. A leader that has something to say does so by
@@ -110,6 +110,18 @@ impl Fetchers {
         state.start = Some(Box::new(start));
     }
 
+    /// What is followed, in order.
+    pub(super) fn lanes(&self) -> Vec<((BrokerId, u32), Arc<Lane>)> {
+        let state = self.state.lock();
+        let mut lanes: Vec<_> = state
+            .lanes
+            .iter()
+            .map(|(place, lane)| (*place, lane.clone()))
+            .collect();
+        lanes.sort_unstable_by_key(|(place, _)| *place);
+        lanes
+    }
+
     /// No new loops.
     pub(super) fn end(&self) {
         self.state.lock().start = None;
@@ -124,7 +136,7 @@ fn lane_of(key: PartitionKey, lanes: u32) -> u32 {
     topic.wrapping_add(key.partition.0.unsigned_abs()) % lanes
 }
 
-struct Asked {
+pub(super) struct Asked {
     hosted: Arc<Hosted>,
     ask: Ask,
     high_watermark: Offset,
@@ -168,7 +180,7 @@ pub(super) async fn run(
 }
 
 /// What to ask for now, by topic and partition, and otherwise when to look again.
-fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> (Vec<Asked>, Option<i64>) {
+pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> (Vec<Asked>, Option<i64>) {
     let mut all: Vec<_> = lane.partitions.lock().values().cloned().collect();
     if !all.is_empty() {
         let first = lane.turn.fetch_add(1, Ordering::Relaxed) % all.len();
@@ -226,7 +238,7 @@ async fn pause(replicas: &Replicas, lane: &Lane, wake_ms: Option<i64>) {
     }
 }
 
-fn request(replicas: &Replicas, asked: &[Asked], epoch: i64) -> FetchRequest {
+pub(super) fn request(replicas: &Replicas, asked: &[Asked], epoch: i64) -> FetchRequest {
     let settings = replicas.settings();
     let mut topics: Vec<FetchTopic> = Vec::new();
     for Asked {
@@ -304,6 +316,21 @@ async fn fetch(
 
 /// Appends what came, and waits until it is on disk: the next fetch says that it is.
 async fn take(replicas: &Replicas, asked: Vec<Asked>, response: FetchResponse) {
+    // All are asked before the first is waited for: disks sync side by side.
+    for synced in append(replicas, asked, response) {
+        // A volume that failed is offline, and nothing is asked for on it any more.
+        if synced.await.is_err() {
+            sleep(REST_FIRST).await;
+        }
+    }
+}
+
+/// Appends what came. Gives what the next fetch has to wait for.
+pub(super) fn append(
+    replicas: &Replicas,
+    asked: Vec<Asked>,
+    response: FetchResponse,
+) -> Vec<oneshot::Receiver<()>> {
     let refused = ErrorCode::from(response.error_code);
     let mut answers: HashMap<PartitionKey, PartitionData> = HashMap::new();
     for topic in response.responses {
@@ -345,14 +372,7 @@ async fn take(replicas: &Replicas, asked: Vec<Asked>, response: FetchResponse) {
         replicas.inner.shared.throttles.follower.moved(throttled_bytes);
         replicas.metrics().throttled_bytes_in.add(throttled_bytes as u64);
     }
-    // All are asked before the first is waited for: disks sync side by side.
-    let syncs: Vec<_> = dirty.iter().map(|volume| volume.synced()).collect();
-    for synced in syncs {
-        // A volume that failed is offline, and nothing is asked for on it any more.
-        if synced.await.is_err() {
-            sleep(REST_FIRST).await;
-        }
-    }
+    dirty.iter().map(|volume| volume.synced()).collect()
 }
 
 fn not_now() -> Fetched {

@@ -3,9 +3,10 @@
 use super::PartitionKey;
 use super::error::Unavailable;
 use super::metrics::Metrics;
+use super::open::Blocking;
 use super::throttle::Throttles;
 use super::volume::{Health, Volume};
-use crate::log::{self, Log};
+use crate::log::{self, Log, SyncHandle};
 use crate::partition::follower::Follower;
 use crate::partition::isr::Proposal;
 use crate::partition::leader::{self, Assignment, Effect, Leader, Outcome};
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{JoinError, spawn_blocking};
 
 /// What all hosted partitions of a broker share.
 pub(super) struct Shared {
@@ -32,11 +34,24 @@ pub(super) struct Shared {
     pub throttles: Throttles,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Who waits for disks.
+    pub blocking: Blocking,
 }
 
 impl Shared {
     pub(super) fn now_ms(&self) -> i64 {
         (self.clock)()
+    }
+
+    /// Does what waits for a disk: the reactor's threads must not.
+    pub(super) async fn off_reactor<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        match self.blocking {
+            Blocking::Threads => spawn_blocking(work).await,
+            Blocking::InPlace => Ok(work()),
+        }
     }
 }
 
@@ -478,24 +493,35 @@ impl Hosted {
 
     /// Syncs what is appended by now. Called by the volume's group commit alone; the lock is not held meanwhile.
     pub(super) fn sync(self: &Arc<Self>) -> Result<(), log::Error> {
-        let handle = {
-            // Whoever appends from here on asks again.
-            self.sync_queued.store(false, Ordering::Release);
-            let Some(mut state) = self.here() else {
-                return Ok(());
-            };
-            state.unflushed = Unflushed::default();
-            state.log.sync_handle()
+        let Some(handle) = self.begin_sync() else {
+            return Ok(());
         };
-        let Some(handle) = handle else { return Ok(()) };
         let synced = handle.sync();
+        self.end_sync(&handle, synced)
+    }
+
+    /// What is to be synced, if anything is.
+    pub(super) fn begin_sync(&self) -> Option<SyncHandle> {
+        // Whoever appends from here on asks again.
+        self.sync_queued.store(false, Ordering::Release);
+        let mut state = self.here()?;
+        state.unflushed = Unflushed::default();
+        state.log.sync_handle()
+    }
+
+    /// Counts what was synced, or hands on why it was not.
+    pub(super) fn end_sync(
+        &self,
+        handle: &SyncHandle,
+        synced: Result<(), log::Error>,
+    ) -> Result<(), log::Error> {
         let now_ms = self.shared.now_ms();
         // Files of a partition that was deleted meanwhile are nobody's concern.
         let Some(mut state) = self.here() else {
             return Ok(());
         };
         synced?;
-        state.log.mark_synced(&handle);
+        state.log.mark_synced(handle);
         let synced_end = self.durable_end(&state);
         if let Role::Leader(leader) = &mut state.role {
             let effects = leader.synced(synced_end, now_ms);

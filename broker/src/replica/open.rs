@@ -32,6 +32,17 @@ pub struct Config {
     pub tail: Arc<log::TailBudget>,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Who waits for disks.
+    pub blocking: Blocking,
+}
+
+/// Where work is done that waits for a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// On threads that may wait: reads on those of the runtime, syncs on one of each volume.
+    Threads,
+    /// Where it is asked for. Nothing syncs by itself: a simulation says when (`replica::stepped`).
+    InPlace,
 }
 
 /// Why replicas could not be loaded.
@@ -75,6 +86,7 @@ impl Replicas {
             metrics,
             throttles: Throttles::default(),
             clock: config.clock,
+            blocking: config.blocking,
         });
         let static_settings = config.settings;
         let settings = BrokerSettings::resolve(&|name| static_settings.get(name).cloned());
@@ -87,7 +99,7 @@ impl Replicas {
             found.push((volume.clone(), opened));
             volumes.push(volume);
         }
-        let mut partitions = std::collections::HashMap::new();
+        let mut partitions = BTreeMap::new();
         for (volume, opened) in found {
             let loading = Loading {
                 shared: &shared,
@@ -129,7 +141,9 @@ impl Replicas {
             },
             polls: super::poll::Polls::default(),
         });
-        replicas.start_syncers()?;
+        if config.blocking == Blocking::Threads {
+            replicas.start_syncers()?;
+        }
         Ok(replicas)
     }
 

@@ -4,6 +4,7 @@ use super::error::{ReadError, Unavailable};
 use super::hosted::Hosted;
 use super::read::{Part, Query, Reader};
 use super::{PartitionKey, Replicas};
+use futures::FutureExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -94,6 +95,26 @@ impl Replicas {
             // Whether it moved or the time has come: it is looked at again.
             let _ = timeout_at(again, notify.notified()).await;
         }
+    }
+
+    /// Looks once, without waiting: none where there is too little yet and it is not the `last` look. Only where disks are
+    /// waited for in place. The `first` look counts a follower's progress.
+    pub(super) fn look(
+        &self,
+        fetch: &Fetch,
+        first: bool,
+        last: bool,
+    ) -> Option<Vec<Result<Part, ReadError>>> {
+        let hosted: Vec<_> = fetch
+            .partitions
+            .iter()
+            .map(|(key, _)| self.hosted(*key))
+            .collect();
+        let gathered = self
+            .gather(fetch, &hosted, first)
+            .now_or_never()
+            .expect("where disks are waited for in place, a look does not wait");
+        (gathered.enough || last).then(|| self.sent(fetch, gathered))
     }
 
     /// Reads once over all partitions.

@@ -271,9 +271,7 @@ impl Hosted {
             Plan::Hot(read) => return Ok(Some(read)),
             Plan::Cold(cold) => cold,
         };
-        // The reactor's threads must not wait for a disk.
-        let done = tokio::task::spawn_blocking(move || cold.run()).await;
-        match done {
+        match self.shared.off_reactor(move || cold.run()).await {
             Ok(Ok(read)) => Ok(Some(read)),
             Ok(Err(log::Error::Removed { .. })) => Ok(None),
             Ok(Err(error)) => Err(self.read_failed(&error)),
@@ -375,7 +373,7 @@ impl Hosted {
                 };
                 (state.log.search(target), end, is_settled, epoch)
             };
-            let found = match tokio::task::spawn_blocking(move || search.run()).await {
+            let found = match self.shared.off_reactor(move || search.run()).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(log::Error::Removed { .. })) => continue,
                 Ok(Err(error)) => return Err(self.read_failed(&error)),

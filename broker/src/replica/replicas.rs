@@ -40,7 +40,8 @@ pub(super) struct Inner {
     pub settings: ArcSwap<BrokerSettings>,
     pub volumes: Vec<Arc<Volume>>,
     pub tail: Arc<TailBudget>,
-    pub partitions: RwLock<HashMap<PartitionKey, Arc<Hosted>>>,
+    /// In order, so that what is done to all of them is done in the same order each time.
+    pub partitions: RwLock<BTreeMap<PartitionKey, Arc<Hosted>>>,
     /// The metadata that all roles follow. Held while it is applied.
     pub applied: Mutex<Arc<Image>>,
     pub followers: Mutex<leadership::Followers>,

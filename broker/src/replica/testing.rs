@@ -50,6 +50,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, broker: BrokerId, incarnati
         volumes: vec![volume(disk, dir, broker)],
         tail: TailBudget::new(TailBudget::BYTES_MAX, TailBudget::PER_LOG_BYTES_MAX),
         clock: Arc::new(crate::clock::now_ms),
+        blocking: super::Blocking::Threads,
     };
     Replicas::open(config, |_| {}).unwrap()
 }

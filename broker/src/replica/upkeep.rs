@@ -113,7 +113,7 @@ impl Replicas {
         });
     }
 
-    fn look_after_volumes(&self) {
+    pub(super) fn look_after_volumes(&self) {
         for volume in self.volumes() {
             if volume.health() != Health::Offline {
                 volume.files().check_space();
@@ -158,7 +158,7 @@ impl Replicas {
         }
     }
 
-    fn write_high_watermarks(&self) {
+    pub(super) fn write_high_watermarks(&self) {
         let offsets = self.offsets(|hosted| hosted.here().map(|state| state.high_watermark));
         // An idle broker leaves its disk alone.
         if *self.inner.written_high_watermarks.lock() != offsets {
@@ -169,7 +169,7 @@ impl Replicas {
         }
     }
 
-    fn write_recovery_points(&self) {
+    pub(super) fn write_recovery_points(&self) {
         let offsets = self.offsets(|hosted| hosted.here().map(|state| state.log.recovery_point()));
         if *self.inner.written_recovery_points.lock() != offsets {
             self.checkpoint(&offsets, |volume, offsets| {
@@ -179,7 +179,7 @@ impl Replicas {
         }
     }
 
-    fn write_log_starts(&self) {
+    pub(super) fn write_log_starts(&self) {
         let offsets = self.offsets(|hosted| hosted.here().map(|state| state.log.log_start()));
         if *self.inner.written_log_starts.lock() != offsets {
             self.checkpoint(&offsets, |volume, offsets| {
@@ -190,7 +190,7 @@ impl Replicas {
     }
 
     /// Ends all roles, syncs and closes all logs, and marks the volumes as cleanly stopped. Blocks.
-    fn close(&self) {
+    pub(super) fn close(&self) {
         self.inner.fetchers.end();
         {
             // An image that is being applied is waited for; none is after it.

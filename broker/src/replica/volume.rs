@@ -35,6 +35,21 @@ struct Queue {
     closing: bool,
 }
 
+/// What one group commit syncs, and who waits for it.
+pub(super) struct Commit {
+    pub dirty: Vec<Arc<Hosted>>,
+    pub done: Vec<oneshot::Sender<()>>,
+}
+
+impl Queue {
+    fn take(&mut self) -> Commit {
+        Commit {
+            dirty: std::mem::take(&mut self.dirty),
+            done: std::mem::take(&mut self.done),
+        }
+    }
+}
+
 impl Volume {
     /// Commits in groups what is appended on `volume`. `failed` is told when it goes offline.
     #[must_use]
@@ -101,7 +116,7 @@ impl Volume {
     /// The group commit: runs on a thread of its own until [`Volume::close`].
     pub(super) fn run_syncs(&self, metrics: &Metrics) {
         loop {
-            let (dirty, done) = {
+            let Commit { dirty, done } = {
                 let mut queue = self.queue.lock();
                 while queue.dirty.is_empty() && queue.done.is_empty() {
                     if queue.closing {
@@ -109,7 +124,7 @@ impl Volume {
                     }
                     self.wake.wait(&mut queue);
                 }
-                (std::mem::take(&mut queue.dirty), std::mem::take(&mut queue.done))
+                queue.take()
             };
             for hosted in dirty {
                 // A sync that failed is never tried again: the next may succeed without having written what was lost.
@@ -121,11 +136,22 @@ impl Volume {
                     self.note(&error);
                 }
             }
-            if self.health() != Health::Offline {
-                for done in done {
-                    // Who no longer waits needs no answer.
-                    let _ = done.send(());
-                }
+            self.answer(done);
+        }
+    }
+
+    /// All that waits for a sync now. None where nothing does.
+    pub(super) fn take_commit(&self) -> Option<Commit> {
+        let mut queue = self.queue.lock();
+        (!queue.dirty.is_empty() || !queue.done.is_empty()).then(|| queue.take())
+    }
+
+    /// Tells those who waited that it is done, unless the volume failed: then they learn it from its end.
+    pub(super) fn answer(&self, done: Vec<oneshot::Sender<()>>) {
+        if self.health() != Health::Offline {
+            for done in done {
+                // Who no longer waits needs no answer.
+                let _ = done.send(());
             }
         }
     }

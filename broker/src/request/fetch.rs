@@ -5,7 +5,7 @@ use super::{Context, error};
 use crate::auth::{Operation, ResourceType};
 use crate::metadata::Image;
 use crate::replica::{Fetch, Part, PartitionKey, Query, ReadError, Reader};
-use flotilla_protocol::messages::fetch_request::FetchPartition;
+use flotilla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use flotilla_protocol::messages::fetch_response::{
     EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
@@ -21,6 +21,8 @@ use std::time::Duration;
 const READ_COMMITTED: i8 = 1;
 /// The session epochs of a fetch that names all its partitions (KIP-227).
 const FULL_FETCH_EPOCHS: [i32; 2] = [0, -1];
+/// The version that followers speak.
+const REPLICA_VERSION: i16 = 18;
 
 /// One partition of the request: looked up, or refused.
 struct Asked {
@@ -43,16 +45,70 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
         return refusal(ErrorCode::FetchSessionIdNotFound);
     }
     let image = ctx.image();
-    let reader = match reader(ctx, &image, &request) {
+    let reader = match reader(ctx.version, ctx.session.peer_broker, &image, &request) {
         Ok(reader) => reader,
         Err(code) => return refusal(code),
     };
-    let settings = ctx.broker.settings();
-    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
     let bytes_max = match reader {
-        Reader::Consumer { .. } => size(request.max_bytes.min(settings.fetch_max_bytes)),
-        Reader::Replica { .. } => size(request.max_bytes),
+        Reader::Consumer { .. } => request.max_bytes.min(ctx.broker.settings().fetch_max_bytes),
+        Reader::Replica { .. } => request.max_bytes,
     };
+    let (mut fetch, mut topics) = look_up(&image, &request, reader, bytes_max, |topic| {
+        find(ctx, &image, &topic.topic, topic.topic_id)
+    });
+    let parts = read(ctx, image, &mut fetch, &mut topics).await;
+    let mut response = respond(topics, parts, reader);
+    if ctx.version >= 16 {
+        add_hints(ctx, &ctx.image(), &mut response);
+    }
+    response
+}
+
+/// A follower's fetch as its leader takes it, step by step and without waiting: for a simulation.
+pub struct ReplicaFetch {
+    fetch: Fetch,
+    topics: Vec<AskedTopic>,
+}
+
+impl ReplicaFetch {
+    /// Looks up what `peer` asks for, under the same rules as on the wire.
+    ///
+    /// # Errors
+    /// The answer, where the request is refused as a whole.
+    pub fn new(image: &Image, peer: BrokerId, request: &FetchRequest) -> Result<Self, FetchResponse> {
+        let reader = reader(REPLICA_VERSION, Some(peer), image, request).map_err(refusal)?;
+        let (fetch, topics) = look_up(image, request, reader, request.max_bytes, |topic| {
+            image
+                .topic_by_id(topic.topic_id)
+                .map(|topic| topic.id)
+                .ok_or(ErrorCode::UnknownTopicId)
+        });
+        Ok(Self { fetch, topics })
+    }
+
+    /// What is to be read, and how long may be waited for it.
+    #[must_use]
+    pub fn fetch(&self) -> &Fetch {
+        &self.fetch
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn respond(self, parts: Vec<Result<Part, ReadError>>) -> FetchResponse {
+        respond(self.topics, parts, self.fetch.reader)
+    }
+}
+
+/// Looks up all partitions: what is to be read, and what is refused at once.
+fn look_up(
+    image: &Image,
+    request: &FetchRequest,
+    reader: Reader,
+    bytes_max: i32,
+    find: impl Fn(&FetchTopic) -> Result<Uuid, ErrorCode>,
+) -> (Fetch, Vec<AskedTopic>) {
+    let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
+    let bytes_max = size(bytes_max);
     let mut fetch = Fetch {
         reader,
         wait_max: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
@@ -62,7 +118,7 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
     };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let found = find(ctx, &image, &topic.topic, topic.topic_id);
+        let found = find(topic);
         let partitions = topic.partitions.iter().map(|partition| {
             let key = found.and_then(|id| {
                 let topic = image.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)?;
@@ -93,12 +149,7 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
             is_revoked: false,
         });
     }
-    let parts = read(ctx, image, &mut fetch, &mut topics).await;
-    let mut response = respond(topics, parts, reader);
-    if ctx.version >= 16 {
-        add_hints(ctx, &ctx.image(), &mut response);
-    }
-    response
+    (fetch, topics)
 }
 
 /// Reads. A consumer that waits gets nothing of a topic that it may not read any more, and hears that at once.
@@ -157,8 +208,13 @@ fn refusal(code: ErrorCode) -> FetchResponse {
 
 /// Who fetches. A replica id is believed only from the broker whose certificate says so, under its current registration
 /// (KIP-903): anyone else could move a high watermark with it.
-fn reader(ctx: &Context, image: &Image, request: &FetchRequest) -> Result<Reader, ErrorCode> {
-    let (replica, epoch) = if ctx.version >= 15 {
+fn reader(
+    version: i16,
+    peer: Option<BrokerId>,
+    image: &Image,
+    request: &FetchRequest,
+) -> Result<Reader, ErrorCode> {
+    let (replica, epoch) = if version >= 15 {
         let state = &request.replica_state;
         (state.replica_id, BrokerEpoch(state.replica_epoch))
     } else {
@@ -170,7 +226,7 @@ fn reader(ctx: &Context, image: &Image, request: &FetchRequest) -> Result<Reader
         });
     }
     let broker = BrokerId(replica);
-    if ctx.session.peer_broker != Some(broker) {
+    if peer != Some(broker) {
         return Err(ErrorCode::ClusterAuthorizationFailed);
     }
     match image.broker(broker) {

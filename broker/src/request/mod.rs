@@ -59,6 +59,7 @@ mod sync_group;
 pub(crate) mod testing;
 
 pub use context::{Context, OPERATIONS_NOT_ASKED};
+pub use fetch::ReplicaFetch;
 pub use session::Session;
 
 use bytes::Bytes;

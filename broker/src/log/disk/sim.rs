@@ -165,12 +165,23 @@ impl SimDisk {
         state.fail_syncs_of = None;
     }
 
+    /// The process that used it is gone, and the machine is not: all that was written is there, and all locks are free.
+    pub fn release(&self) {
+        self.state.lock().locks.clear();
+    }
+
+    /// Bytes in all files together.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().used_bytes()
+    }
+
     /// Limits what all files together may hold. `None`: no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity_bytes = bytes;
     }
 
-    /// Lets syncs of files fail whose path ends with `suffix`.
+    /// Lets syncs of files fail whose path ends with `suffix`, until the next crash.
     pub fn fail_syncs_of(&self, suffix: &str) {
         self.state.lock().fail_syncs_of = Some(suffix.to_owned());
     }
