@@ -50,15 +50,19 @@ test-nodes *filter:
 
 # Replay one seed of the simulation with all that happens in it; level: partitions or quorum
 simulate seed level="partitions":
-    cargo run --quiet --profile image --package flotilla-simulation -- {{ level }} --seed {{ seed }} --trace
+    cargo run --quiet --profile simulation --package flotilla-simulation -- {{ level }} --seed {{ seed }} --trace
 
 # Simulate fresh seeds until one fails
 simulate-forever level="partitions":
-    cargo run --quiet --profile image --package flotilla-simulation -- {{ level }} --forever
+    cargo run --quiet --profile simulation --package flotilla-simulation -- {{ level }} --forever
 
 # Simulate fresh seeds: at least 300, and for as long as CI does
 test-simulation:
-    cargo run --quiet --profile image --package flotilla-simulation -- partitions --seeds 300 --seconds 60
+    cargo run --quiet --profile simulation --package flotilla-simulation -- partitions --seeds 300 --seconds 60
+
+# Simulate fresh seeds, and add them to docs/simulation.md if all pass
+simulation-report seeds level="partitions":
+    cargo run --quiet --profile simulation --package flotilla-simulation -- {{ level }} --seeds {{ seeds }} --report docs/simulation.md --commit $(git rev-parse --short HEAD) --date $(date -I)
 
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:

@@ -27,6 +27,15 @@ impl std::fmt::Display for NotBuilt {
 }
 
 impl Level {
+    /// What has to have happened in a few hundred seeds, each at least once: else they prove nothing.
+    #[must_use]
+    pub fn kinds(self) -> Vec<&'static str> {
+        match self {
+            Self::Partitions => partitions::kinds(),
+            Self::Quorum => Vec::new(),
+        }
+    }
+
     /// Runs one seed. A panic of the code under test is a violation like any other.
     ///
     /// # Errors

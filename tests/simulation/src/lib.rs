@@ -5,10 +5,12 @@
 //! log behind its seam (propose, committed, leadership changed): most seeds go here. The second, the quorum itself with
 //! `openraft`, finds what that seam hides.
 //!
-//! [`dice`], [`trace`] and [`outcome`] are what both levels share.
+//! [`dice`], [`trace`] and [`outcome`] are what both levels share; [`run`] runs many seeds, [`report`] keeps count of them.
 
 pub mod dice;
 pub mod level;
 pub mod outcome;
 pub mod partitions;
+pub mod report;
+pub mod run;
 pub mod trace;

@@ -4,9 +4,13 @@ use anyhow::Context as _;
 use clap::Parser;
 use flotilla_simulation::dice::Dice;
 use flotilla_simulation::level::Level;
-use flotilla_simulation::outcome::Counts;
-use flotilla_simulation::trace::Trace;
+use flotilla_simulation::report;
+use flotilla_simulation::run::{Extent, Total, run};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// From so many seeds on, it is a failure if something never happened that they are meant to try.
+const TELLING_SEEDS: u64 = 200;
 
 /// Runs brokers on simulated disks, networks and clocks.
 #[derive(Parser)]
@@ -32,6 +36,18 @@ struct Options {
     /// Prints what happens, line by line.
     #[arg(long)]
     trace: bool,
+    /// Seeds at a time; by default as many as there are processors.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Adds the run to this report.
+    #[arg(long, requires_all = ["commit", "date"])]
+    report: Option<PathBuf>,
+    /// For the report: what was run.
+    #[arg(long)]
+    commit: Option<String>,
+    /// For the report: when.
+    #[arg(long)]
+    date: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,14 +56,38 @@ fn main() -> anyhow::Result<()> {
         (Some(seed), _) | (None, Some(seed)) => seed,
         (None, None) => fresh()?,
     };
-    let seeds = if options.seed.is_some() {
-        Some(1)
-    } else if options.forever || options.seconds.is_some() {
-        options.seeds
+    let seeds = if options.forever || (options.seconds.is_some() && options.seeds.is_none()) {
+        None
     } else {
         Some(options.seeds.unwrap_or(1))
     };
-    run(&options, first, seeds)
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let extent = Extent {
+        first,
+        seeds,
+        time: options.seconds.map(Duration::from_secs),
+        threads: if options.trace {
+            1
+        } else {
+            options.threads.unwrap_or(processors).max(1)
+        },
+        trace: options.trace,
+    };
+    let name = format!("{:?}", options.level).to_lowercase();
+    println!("{name}: seeds from {first} on");
+    let started = Instant::now();
+    let total = run(options.level, extent)?;
+    println!(
+        "{name}: {} seeds passed, from {first} on; {} s simulated in {} s",
+        total.seeds,
+        total.simulated_ms / 1_000,
+        started.elapsed().as_secs(),
+    );
+    for (kind, times) in total.counts.iter() {
+        println!("  {times:>12} {kind}");
+    }
+    judge(&options, &name, &total)?;
+    record(&options, name, first, total)
 }
 
 /// A first seed that nobody chose. Small enough to be typed.
@@ -58,51 +98,45 @@ fn fresh() -> anyhow::Result<u64> {
     Ok(Dice::new(since.as_nanos() as u64).below(1_000_000_000_000))
 }
 
-/// Runs seeds from `first` on: `seeds` of them at least, and until the time is up.
-fn run(options: &Options, first: u64, seeds: Option<u64>) -> anyhow::Result<()> {
-    let name = format!("{:?}", options.level).to_lowercase();
-    let (started, mut counts, mut simulated_ms, mut done) = (Instant::now(), Counts::default(), 0, 0);
-    let limit = options.seconds.map(Duration::from_secs);
-    let is_enough = |done: u64| {
-        let in_time = limit.map(|limit| started.elapsed() < limit);
-        match (seeds, in_time) {
-            (_, Some(true)) => false,
-            (Some(seeds), _) => done >= seeds,
-            (None, Some(false)) => true,
-            (None, None) => false,
-        }
-    };
-    while !is_enough(done) {
-        let seed = first.wrapping_add(done);
-        let trace = if options.trace {
-            Trace::printed()
-        } else {
-            Trace::quiet()
-        };
-        let outcome = options.level.run(seed, trace)?;
-        if let Some(violation) = outcome.violation {
-            println!("seed {seed}: {}: {}", violation.invariant, violation.message);
-            println!("replay it with: just simulate {seed} {name}");
-            anyhow::bail!("seed {seed} of {name} failed, after {done} that passed");
-        }
-        counts.merge(&outcome.counts);
-        simulated_ms += outcome.simulated_ms;
-        done += 1;
-        if done % 1_000 == 0 {
-            println!(
-                "{name}: {done} seeds passed so far, {} s",
-                started.elapsed().as_secs()
-            );
-        }
+/// Fails where a rule did not hold, or where the seeds did not do what they are for.
+fn judge(options: &Options, name: &str, total: &Total) -> anyhow::Result<()> {
+    for (seed, violation) in &total.failures {
+        println!("seed {seed}: {}: {}", violation.invariant, violation.message);
+        println!("replay it with: just simulate {seed} {name}");
     }
-    println!(
-        "{name}: {done} seeds passed, {first} to {}; {} s simulated in {} s",
-        first.wrapping_add(done).wrapping_sub(1),
-        simulated_ms / 1_000,
-        started.elapsed().as_secs(),
+    anyhow::ensure!(
+        total.failures.is_empty(),
+        "{} seeds of {name} failed",
+        total.failures.len()
     );
-    for (kind, times) in counts.iter() {
-        println!("  {times:>12} {kind}");
-    }
+    let missing: Vec<_> = options
+        .level
+        .kinds()
+        .into_iter()
+        .filter(|kind| total.counts.of(kind) == 0)
+        .collect();
+    anyhow::ensure!(
+        total.seeds < TELLING_SEEDS || missing.is_empty(),
+        "in {} seeds of {name} these never happened: {missing:?}",
+        total.seeds
+    );
     Ok(())
+}
+
+fn record(options: &Options, level: String, first: u64, total: Total) -> anyhow::Result<()> {
+    let (Some(path), Some(commit), Some(date)) = (&options.report, &options.commit, &options.date) else {
+        return Ok(());
+    };
+    let run = report::Run {
+        level,
+        first,
+        seeds: total.seeds,
+        simulated_s: total.simulated_ms / 1_000,
+        counts: total.counts,
+        commit: commit.clone(),
+        date: date.clone(),
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let text = report::add(&text, &run)?;
+    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
