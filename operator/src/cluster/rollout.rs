@@ -57,9 +57,10 @@ pub struct Outdated {
 }
 
 /// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Next {
     /// Everything is as it should be.
+    #[default]
     Nothing,
     /// Delete this broker's pod.
     Restart {
@@ -73,7 +74,7 @@ pub enum Next {
 }
 
 /// How a rollout stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
     /// Whoever is left, in the order in which they go. [`PlanRestartResponse`] is asked for in this order.
     pub outdated: Vec<Outdated>,

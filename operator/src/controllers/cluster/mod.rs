@@ -2,6 +2,7 @@
 //! the objects that brokers run in; what the fleet is told, and who restarts, once it answers; and the status. Each part looks at what is
 //! there and does only what is missing, so that it can be given up at any point and begun again.
 
+mod asked;
 mod authorities;
 mod certificates;
 mod fleet_steps;
@@ -20,21 +21,22 @@ use std::time::{Duration, Instant};
 use flotilla_control::BrokerId;
 use flotilla_control::tls::Credentials;
 use flotilla_crds::{Cluster, Reason};
+use k8s_openapi::api::core::v1::Pod as CorePod;
 use k8s_openapi::jiff::Timestamp;
 
 pub use authorities::authority;
 pub use memory::Memories;
 
 use super::{Action, Context, Error};
-use crate::cluster::rollout::{Observed as RolloutObserved, Pod, PodState, Rollout};
-use crate::cluster::scale::{self, Scale};
+use crate::cluster::rollout::{Pod, PodState};
 use crate::cluster::{
-    CONTROL_PORT, Identity, Member, Names, StatusInput, Work, desired, maintenance, pods, pool_counts,
-    silence, standing, trouble, validate,
+    CONTROL_PORT, Identity, Member, Names, StatusInput, Work, pods, pool_counts, scale, silence, standing,
+    trouble, validate,
 };
 use crate::fleet::{Access, Change, Fleet, View, What};
 use crate::{Key, Problem, Standing, apply};
-use fleet_steps::{Told, moves, scale_view, topics_in_sync};
+use asked::{Followed, Scene};
+use fleet_steps::{moves, topics_in_sync};
 use memory::Memory;
 use observed::Observed;
 
@@ -124,10 +126,10 @@ fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
 
 impl Reconcile<'_> {
     async fn all(&self, memory: &mut Memory) -> Result<Action, Error> {
-        let mut problem = validate(self.cluster).into_iter().next();
         if self.asked.spec.paused {
             return self.paused(memory).await;
         }
+        let mut problem = validate(self.cluster).into_iter().next();
         let identity = match self.identity(problem.is_none()).await? {
             Ok(identity) => identity,
             Err(found) => {
@@ -137,94 +139,33 @@ impl Reconcile<'_> {
             }
         };
         let sizes = self.observed.sizes();
-        let members = match scale::present(self.cluster, &identity, &sizes) {
-            Ok(members) if problem.is_none() => members,
-            Ok(_) => self.there_already(&identity, &sizes),
-            Err(found) => {
-                problem.get_or_insert(found);
-                self.there_already(&identity, &sizes)
-            }
-        };
+        let members = self.members(&identity, &sizes, &mut problem);
         let certificates = self
             .certificates(&identity, &members, problem.is_none(), memory)
             .await?;
         let fleet = self.reach(&identity, &members, certificates.operator);
-        let core: Vec<&k8s_openapi::api::core::v1::Pod> =
-            self.observed.pods.iter().map(AsRef::as_ref).collect();
+        let core: Vec<&CorePod> = self.observed.pods.iter().map(AsRef::as_ref).collect();
         let pods = pods(self.cluster, &members, &core);
         let mut again = None;
         let silence = self.silence(&identity, &pods, memory, &mut again);
-        let view = self.view.clone().filter(|view| view.controller.is_some());
-        let answers = view.as_deref().zip(fleet.as_ref());
-
-        let mut scale = Scale {
-            sizes: sizes.clone(),
-            ..Scale::default()
+        let view = self.view.as_deref().filter(|view| view.controller.is_some());
+        let scene = Scene {
+            identity: &identity,
+            sizes: &sizes,
+            members: &members,
+            pods: &pods,
+            view,
+            fleet: fleet.as_ref(),
         };
-        let mut rollout = Rollout {
-            outdated: Vec::new(),
-            next: crate::cluster::rollout::Next::Nothing,
-            blocked: BTreeMap::new(),
-        };
-        let mut told = Told::default();
-        if problem.is_none() {
-            let racks_required = self.cluster.spec.rack_topology_key.is_some();
-            let seen = view
-                .as_deref()
-                .map(|view| scale_view(view, &members, racks_required));
-            match scale::scale(
-                self.cluster,
-                &identity,
-                &sizes,
-                seen.as_ref(),
-                self.coming(&members, &pods),
-            ) {
-                Ok(found) => scale = found,
-                Err(found) => problem = Some(found),
-            }
+        let followed = self.follow(problem, &scene, memory).await?;
+        again = sooner(again, followed.again);
+        if let Some((view, fleet)) = scene.answers() {
+            again = sooner(again, self.settle(&pods, &followed, view, fleet, memory).await?);
         }
-        if problem.is_none() {
-            match desired(self.cluster, &identity, &self.context.site, &scale.sizes) {
-                Err(found) => problem = Some(found),
-                Ok(desired) => {
-                    let made = self.objects(&desired, &scale, memory).await?;
-                    problem = made.problem;
-                    told.problem = made.noted;
-                    if problem.is_none() {
-                        if let Some((view, fleet)) = answers {
-                            self.place_brokers(&members, view, fleet, &mut told).await;
-                            self.settings(view, moves(&scale, view), fleet, &mut told).await;
-                            self.resize(&scale, view, fleet, &mut told).await;
-                        }
-                        let windows = &self.cluster.spec.maintenance_windows;
-                        let now = i64::try_from(self.now_unix_s).unwrap_or(i64::MAX);
-                        let observed = RolloutObserved {
-                            pods: &pods,
-                            wanted: &desired.revisions,
-                            controller: view.as_ref().and_then(|view| view.controller).map(BrokerId),
-                            maintenance: maintenance(windows, now),
-                        };
-                        let fleet = answers.map(|(_, fleet)| fleet);
-                        let (rolled, soon) = self.roll(&observed, &members, fleet).await?;
-                        rollout = rolled;
-                        again = sooner(again, soon);
-                    }
-                }
-            }
-        }
-        if let Some((view, fleet)) = answers {
-            let still = pods.iter().all(|pod| pod.state == PodState::Ready)
-                && rollout.outdated.is_empty()
-                && !moves(&scale, view);
-            again = sooner(again, self.elect(view, still, fleet, memory).await);
-            if self.delete_pending(fleet).await? {
-                again = sooner(again, Some(Duration::from_secs(2)));
-            }
-            memory.watches_topics = !still || !topics_in_sync(view) || view.askew();
-        }
-        again = sooner(again, told.again);
-
-        let problem = problem.or(certificates.problem).or(told.problem);
+        let problem = followed
+            .problem
+            .or(certificates.problem)
+            .or(followed.told.problem);
         let trouble = core.iter().find_map(|pod| trouble(pod));
         let standing = standing(Work {
             problem: problem.as_ref(),
@@ -232,32 +173,62 @@ impl Reconcile<'_> {
             pods: &pods,
             bootstrapped: identity.bootstrapped,
             silence: silence.as_ref(),
-            scale: &scale,
-            rollout: &rollout,
-            granted: &view
-                .iter()
-                .flat_map(|view| view.grants.keys().copied().map(BrokerId))
-                .collect(),
+            scale: &followed.scale,
+            rollout: &followed.rollout,
+            granted: &view.map(granted).unwrap_or_default(),
         });
         self.report(StatusInput {
             identity: Some(&identity),
             pools: &pool_counts(&pods),
             voters: &view
-                .as_ref()
                 .map(|view| view.voters.keys().copied().collect())
                 .unwrap_or_default(),
-            version: view
-                .as_deref()
-                .and_then(|view| one_version(view, &members))
-                .as_deref(),
+            version: view.and_then(|view| one_version(view, &members)).as_deref(),
             brokers: &self.brokers(&members, &pods),
-            managed_config: told.managed_config.as_deref(),
+            managed_config: followed.told.managed_config.as_deref(),
             reach: &self.observed.reach,
             standing: &standing,
         })
         .await?;
         self.context.metrics.fleet(&self.key, view.is_some());
         Ok(again.map_or_else(Action::await_change, Action::requeue))
+    }
+
+    /// What is due once the fleet has been told all that was to tell: preferred leaders, deletions that waited for it.
+    async fn settle(
+        &self,
+        pods: &[Pod],
+        followed: &Followed,
+        view: &View,
+        fleet: &Fleet,
+        memory: &mut Memory,
+    ) -> Result<Option<Duration>, Error> {
+        let still = pods.iter().all(|pod| pod.state == PodState::Ready)
+            && followed.rollout.outdated.is_empty()
+            && !moves(&followed.scale, view);
+        let mut again = self.elect(view, still, fleet, memory).await;
+        if self.delete_pending(fleet).await? {
+            again = sooner(again, Some(Duration::from_secs(2)));
+        }
+        memory.watches_topics = !still || !topics_in_sync(view) || view.askew();
+        Ok(again)
+    }
+
+    /// The brokers that there are or should be.
+    fn members(
+        &self,
+        identity: &Identity,
+        sizes: &BTreeMap<String, i32>,
+        problem: &mut Option<Problem>,
+    ) -> Vec<Member> {
+        match scale::present(self.cluster, identity, sizes) {
+            Ok(members) if problem.is_none() => members,
+            Ok(_) => self.there_already(identity, sizes),
+            Err(found) => {
+                problem.get_or_insert(found);
+                self.there_already(identity, sizes)
+            }
+        }
     }
 
     /// Nothing is written but that it is paused. The fleet is still followed: Topics and Users may have to go.
@@ -390,6 +361,11 @@ impl Reconcile<'_> {
         let now = i64::try_from(self.now_unix_s).unwrap_or(i64::MAX);
         Duration::from_secs(u64::try_from(unix_s.saturating_sub(now)).unwrap_or(0).max(1))
     }
+}
+
+/// The brokers that the fleet let go for a restart.
+fn granted(view: &View) -> BTreeSet<BrokerId> {
+    view.grants.keys().copied().map(BrokerId).collect()
 }
 
 /// The version that all brokers run, if it is one.
