@@ -22,6 +22,8 @@ pub mod options;
 #[cfg(feature = "kubernetes")]
 pub mod probes;
 mod problem;
+#[cfg(test)]
+mod testing;
 pub mod topic;
 pub mod user;
 

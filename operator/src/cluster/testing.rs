@@ -5,6 +5,7 @@ use flotilla_crds::Cluster;
 use serde_json::{Value, json};
 
 use super::{Identity, Member, Site};
+use crate::testing::with_fields;
 
 /// Three brokers with a listener for each way to be reached from inside and by NodePort.
 pub(super) fn cluster() -> Cluster {
@@ -13,7 +14,7 @@ pub(super) fn cluster() -> Cluster {
 
 /// As [`cluster`], with these fields of the specification instead.
 pub(super) fn with(fields: Value) -> Cluster {
-    let mut spec = json!({
+    let spec = json!({
         "replicas": 3,
         "version": "0.1.0",
         "listeners": [
@@ -23,18 +24,11 @@ pub(super) fn with(fields: Value) -> Cluster {
         "authorization": {"type": "acl", "superUsers": ["admin"]},
         "config": {"min.insync.replicas": 2},
     });
-    for (name, value) in fields.as_object().expect("fields of a specification") {
-        if value.is_null() {
-            spec.as_object_mut().unwrap().remove(name);
-        } else {
-            spec[name] = value.clone();
-        }
-    }
     serde_json::from_value(json!({
         "apiVersion": "flotilla.dev/v1alpha1",
         "kind": "Cluster",
         "metadata": {"name": "events", "namespace": "streaming", "uid": "uid-of-events", "generation": 4},
-        "spec": spec,
+        "spec": with_fields(spec, &fields),
     }))
     .expect("a Cluster")
 }

@@ -6,23 +6,18 @@ use flotilla_control::proto::metadata::{self as proto, KeyValue, Owner, Partitio
 use flotilla_crds::Topic;
 use serde_json::{Value, json};
 
+use crate::testing::with_fields;
+
 /// `shop/page-views`, the Kafka topic `page_views` with two partitions of two replicas, with these fields of the specification
 /// besides or instead.
 pub(super) fn topic(fields: Value) -> Topic {
-    let mut spec = json!({
+    let spec = json!({
         "name": "page_views",
         "cluster": {"name": "events", "namespace": "streaming"},
         "partitions": 2,
         "replicas": 2,
         "config": {"retention.ms": 1000},
     });
-    for (name, value) in fields.as_object().expect("fields of a specification") {
-        if value.is_null() {
-            spec.as_object_mut().unwrap().remove(name);
-        } else {
-            spec[name] = value.clone();
-        }
-    }
     serde_json::from_value(json!({
         "apiVersion": "flotilla.dev/v1alpha1",
         "kind": "Topic",
@@ -30,7 +25,7 @@ pub(super) fn topic(fields: Value) -> Topic {
             "name": "page-views", "namespace": "shop", "uid": "1", "generation": 2,
             "creationTimestamp": "2026-01-01T00:00:00Z",
         },
-        "spec": spec,
+        "spec": with_fields(spec, &fields),
     }))
     .expect("a Topic")
 }
