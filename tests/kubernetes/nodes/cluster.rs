@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::command::{Ran, run};
+use crate::eventually::eventually;
 use crate::programs::{directory, program};
 
 /// The namespace that the operator is installed in.
@@ -131,17 +132,13 @@ impl Cluster {
         within: Duration,
         mut ask: impl FnMut() -> Result<T, E>,
     ) -> T {
-        let deadline = Instant::now() + within;
-        loop {
-            match ask() {
-                Ok(answer) => return answer,
-                Err(seen) => assert!(
-                    Instant::now() < deadline,
-                    "waited {within:?} for {what}: {seen:#?}"
-                ),
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        eventually(within, what, || {
+            ask().map_err(|seen| {
+                // Most look by a `kubectl`, which costs the machine more than a look costs elsewhere.
+                std::thread::sleep(Duration::from_millis(80));
+                format!("{seen:#?}")
+            })
+        })
     }
 
     /// An object as JSON, if there is one.

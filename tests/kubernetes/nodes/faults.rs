@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Namespace, OPERATOR_NAMESPACE, OPERATOR_SELECTOR};
+use crate::eventually::eventually;
 use crate::fleet::{Outside, READY_WITHIN, cluster, topic};
 use crate::writer::{Writer, check};
 
@@ -145,7 +146,10 @@ fn emptied_volumes_of_a_voter_and_of_a_replica_heal() {
         writer.wait_for_more(500, Duration::from_secs(60));
     }
     // The voter whose disk was emptied votes again: with another one stopped, its vote makes the majority.
-    assert_eq!(voters_within(&namespace, 3), 3, "the quorum is whole");
+    kubernetes.until_ok("a quorum that is whole", BACK_WITHIN, || {
+        let found = self::voters(&namespace);
+        if found.len() == 3 { Ok(()) } else { Err(found) }
+    });
     let claim = format!("data-events-main-{}", voters[1]);
     let volume = kubernetes.volume(&namespace.name, &claim).expect("as before");
     let stopped = Stopped::broker_on(&volume);
@@ -167,17 +171,6 @@ fn voters(namespace: &Namespace<'_>) -> Vec<i64> {
         .iter()
         .filter_map(Value::as_i64)
         .collect()
-}
-
-fn voters_within(namespace: &Namespace<'_>, wanted: usize) -> usize {
-    let deadline = Instant::now() + BACK_WITHIN;
-    loop {
-        let found = voters(namespace).len();
-        if found == wanted || Instant::now() > deadline {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// A disk is exchanged while its broker is down: the process is stopped where it is, so that it writes nothing any more, then the
@@ -236,22 +229,18 @@ fn broker_on(volume: &str) -> Option<u32> {
 
 /// Waits until all replicas of a topic are in sync.
 fn settled(namespace: &Namespace<'_>, outside: &Outside, topic: &str) {
-    let deadline = Instant::now() + BACK_WITHIN;
-    loop {
+    let what = format!("all replicas of {topic} in {} in sync", namespace.name);
+    eventually(BACK_WITHIN, &what, || {
         let partitions = outside.partitions(topic);
-        if partitions
+        let settled = partitions
             .iter()
-            .all(|partition| partition.isr == partition.replicas)
-        {
-            return;
+            .all(|partition| partition.isr == partition.replicas);
+        if settled {
+            Ok(())
+        } else {
+            Err(format!("{partitions:#?}"))
         }
-        assert!(
-            Instant::now() < deadline,
-            "replicas of {topic} in {} are not in sync: {partitions:#?}",
-            namespace.name
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    });
 }
 
 fn uid(namespace: &Namespace<'_>, what: &str) -> Value {
