@@ -66,3 +66,12 @@ pub fn run(program: &Path, args: &[&str], input: &[u8], seconds: u32) -> Ran {
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
+
+/// A number that who runs the suite may give in the environment.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(error) => panic!("{variable} is `{text}`, which is no number: {error}"),
+    }
+}

@@ -55,6 +55,20 @@ spec:
     )
 }
 
+/// A User of it with a password that the operator draws.
+pub fn user(name: &str) -> String {
+    format!(
+        "---
+apiVersion: flotilla.dev/v1alpha1
+kind: User
+metadata: {{name: {name}}}
+spec:
+  cluster: {{name: events}}
+  authentication: {{type: scram-sha-512}}
+"
+    )
+}
+
 /// librdkafka in this process, outside of Kubernetes: it comes in at a port of the nodes.
 pub struct Outside {
     config: ClientConfig,
@@ -128,6 +142,20 @@ impl Outside {
             .collect();
         partitions.sort_by_key(|partition| partition.id);
         partitions
+    }
+
+    /// How many records a topic has, from the watermarks of its partitions.
+    pub fn records(&self, topic: &str) -> i64 {
+        let consumer: BaseConsumer = self.config.create().expect("a client");
+        self.partitions(topic)
+            .iter()
+            .map(|partition| {
+                let (low, high) = consumer
+                    .fetch_watermarks(topic, partition.id, ANSWER_WITHIN)
+                    .expect("an answer");
+                high - low
+            })
+            .sum()
     }
 
     /// The value of a topic's setting.
