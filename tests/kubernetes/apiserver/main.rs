@@ -15,6 +15,8 @@ mod programs;
 mod refusals;
 mod resources;
 mod writer;
+#[path = "../wrong_clusters.rs"]
+mod wrong_clusters;
 
 use control_plane::ControlPlane;
 

@@ -350,6 +350,12 @@ impl Namespace<'_> {
             .kubectl_with_input(&["apply", "--namespace", &self.name, "-f", "-"], manifest)
     }
 
+    /// `kubectl replace` of a manifest in this namespace, whatever comes of it; it prints the object as it is then.
+    pub fn replace(&self, manifest: &str) -> Ran {
+        let args = ["replace", "--namespace", &self.name, "-o", "json", "-f", "-"];
+        self.cluster.kubectl_with_input(&args, manifest)
+    }
+
     /// `kubectl` in this namespace; it must succeed.
     #[track_caller]
     pub fn kubectl(&self, args: &[&str]) -> String {

@@ -23,8 +23,11 @@ mod tools;
 #[allow(dead_code)]
 #[path = "../../process/writer.rs"]
 mod writer;
+#[path = "../wrong_clusters.rs"]
+mod wrong_clusters;
 
 mod application;
+mod bad_specifications;
 mod deletion;
 mod faults;
 mod first_fleet;
