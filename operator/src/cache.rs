@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flotilla_crds::{Cluster, Topic, User};
+use flotilla_crds::{Cluster, Topic, User, UserAuthenticationType};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -188,9 +188,14 @@ impl Cache {
                 let namespace = namespace_of(&user.metadata);
                 let mut found = vec![
                     Index::Cluster(cluster.clone()),
-                    Index::Named(cluster, name),
+                    Index::Named(cluster.clone(), name),
                     Index::Secret(Key::new(namespace, crate::user::secret_name(user))),
                 ];
+                if user.spec.authentication.type_ == UserAuthenticationType::Mtls {
+                    // Where cert-manager answers, if the Cluster's clients have their certificates from it.
+                    let answer = crate::user::answer_name(user);
+                    found.push(Index::Secret(Key::new(&cluster.namespace, &answer)));
+                }
                 let password = user.spec.authentication.password_from.as_ref();
                 found.extend(password.map(|from| Index::Secret(Key::new(namespace, &from.name))));
                 found
@@ -310,7 +315,7 @@ impl Cache {
         self.0.users.within(namespace)
     }
 
-    /// The Users that write a Secret, or take their password from it.
+    /// The Users that write a Secret, or take their password or their certificate from it.
     #[must_use]
     pub fn users_with_secret(&self, secret: &Key) -> Vec<Arc<User>> {
         self.0.users.by(&Index::Secret(secret.clone()))

@@ -129,6 +129,13 @@ impl Authority {
             .collect())
     }
 
+    /// When it ends, and with it whatever it issued: seconds since 1970.
+    #[must_use]
+    pub fn until_unix_s(&self) -> u64 {
+        // It was loaded or made as a certificate. One that cannot be read all the same limits nothing.
+        Held::read(&self.0.certificate).map_or(u64::MAX, |own| own.until_unix_s)
+    }
+
     /// What proves whomever it is for.
     ///
     /// # Errors
@@ -216,10 +223,7 @@ impl Authority {
 
     /// Nothing outlives its authority: it would be refused from then on, and nobody would renew it in time.
     fn within(&self, validity: Validity) -> Validity {
-        let Ok(own) = Held::read(&self.0.certificate) else {
-            return validity;
-        };
-        let left = own.until_unix_s.saturating_sub(validity.from_unix_s);
+        let left = self.until_unix_s().saturating_sub(validity.from_unix_s);
         Validity {
             lasts: validity.lasts.min(Duration::from_secs(left)),
             ..validity

@@ -35,6 +35,6 @@
 {{- if .Values.certManager.enabled }}
 - apiGroups: [cert-manager.io]
   resources: [certificates]
-  verbs: [create, patch]
+  verbs: [get, create, patch, delete]
 {{- end }}
 {{- end -}}

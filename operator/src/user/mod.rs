@@ -24,5 +24,5 @@ pub use difference::{Difference, Sent, difference};
 pub use held::{HeldSecret, held, is_of, note_issuer, stale};
 pub use namespaces::{Scope, scope};
 pub use news::{applied, turn};
-pub use secret::{Credential, MOUNT_PATH, check_password, check_source, secret, secret_name};
+pub use secret::{Credential, MOUNT_PATH, answer_name, check_password, check_source, secret, secret_name};
 pub use status::{status, status_paused};

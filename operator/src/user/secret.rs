@@ -5,6 +5,7 @@ use flotilla_crds::{Authentication, Cluster, GROUP, Listener, User, UserAuthenti
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use ring::digest::{SHA256, digest};
 
 use crate::certificate::Issued;
 use crate::cluster::{CLUSTER_LABEL, MANAGER, listeners};
@@ -39,6 +40,19 @@ impl std::fmt::Debug for Credential {
 #[must_use]
 pub fn secret_name(user: &User) -> &str {
     user.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The name of cert-manager's Certificate for a User, and of the Secret that it answers in, both beside the Cluster. Users of many
+/// namespaces have theirs in one: the name tells them apart, and no user can bring two to the same.
+#[must_use]
+pub fn answer_name(user: &User) -> String {
+    let whose = format!("{}/{}", namespace_of(&user.metadata), secret_name(user));
+    let digest = digest(&SHA256, whose.as_bytes());
+    let hex: String = digest.as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{}-user-{hex}", user.spec.cluster.name)
 }
 
 /// Whether a User takes its password from another Secret than the one that is written for it.

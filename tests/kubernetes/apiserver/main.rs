@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod admission;
+mod authorities;
 mod chart;
 #[allow(dead_code)]
 #[path = "../control_plane.rs"]

@@ -25,7 +25,12 @@ pub struct Operator {
 impl Operator {
     /// Starts one that serves these namespaces as the service account that the chart makes, and waits until it works.
     pub fn serving(plane: &ControlPlane, namespaces: &[&str]) -> Self {
-        let account = install_rights(plane, namespaces);
+        Self::serving_with(plane, namespaces, &[])
+    }
+
+    /// The same with further values of the chart, such as `certManager.enabled=true`.
+    pub fn serving_with(plane: &ControlPlane, namespaces: &[&str], values: &[&str]) -> Self {
+        let account = install_rights(plane, namespaces, values);
         let list = format!("--namespaces={}", namespaces.join(","));
         let operator = Self::start(
             &plane.kubeconfig_of(&account, "flotilla"),
@@ -141,7 +146,7 @@ fn eventually_or<T>(mut found: impl FnMut() -> Option<T>, why: impl Fn() -> Stri
 }
 
 /// Gives the chart's service account the chart's rights in these namespaces, which are made too. The answer is the namespace of the account.
-fn install_rights(plane: &ControlPlane, namespaces: &[&str]) -> String {
+fn install_rights(plane: &ControlPlane, namespaces: &[&str], values: &[&str]) -> String {
     let release = format!("{}-operator", namespaces[0]);
     for namespace in namespaces.iter().copied().chain([release.as_str()]) {
         plane.kubectl(&["create", "namespace", namespace]);
@@ -160,6 +165,7 @@ fn install_rights(plane: &ControlPlane, namespaces: &[&str]) -> String {
         ])
         .arg("--set")
         .arg(format!("namespaces={{{}}}", namespaces.join(",")))
+        .args(values.iter().map(|value| format!("--set={value}")))
         .output()
         .unwrap();
     assert!(

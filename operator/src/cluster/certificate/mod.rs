@@ -9,8 +9,8 @@ mod trust;
 
 pub use authority::{Source, Terms, Trust, source};
 pub use cert_manager::certificate_request;
-pub use renewal::{Held, Renewal, Unreadable, authority_renewal, renewal};
-pub use secret::{Bundle, certificates_secret, held};
+pub use renewal::{Held, Issuer, Renewal, Unreadable, authority_renewal, renewal};
+pub use secret::{Bundle, certificates_secret, held, issued_by};
 pub use trust::bundle;
 
 use std::collections::BTreeSet;

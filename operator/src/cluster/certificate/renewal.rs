@@ -20,6 +20,15 @@ pub struct Held {
     pub until_unix_s: u64,
 }
 
+/// By whom a certificate would be issued now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issuer<'a> {
+    /// A digest of its key.
+    pub key: &'a str,
+    /// When it ends itself, and with it whatever it issues: seconds since 1970.
+    pub until_unix_s: u64,
+}
+
 /// Somebody put something else in its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no certificate in PEM form")]
@@ -89,14 +98,15 @@ fn written(name: &GeneralName<'_>) -> Option<String> {
 }
 
 /// Whether a certificate is made anew: there is none, it ends soon, it lacks a name, or another authority made it. More names than
-/// are needed are no reason: nodes come and go. `issued_by` and `authority` are digests of authorities' keys.
+/// are needed are no reason: nodes come and go. Neither is age, where a new one would end no later: an authority at its own end would
+/// be asked at every look. `issued_by` is the digest of the key of the authority that issued it.
 #[must_use]
 pub fn renewal(
     now_unix_s: u64,
     held: Option<&Result<Held, Unreadable>>,
     names: &BTreeSet<String>,
     issued_by: Option<&str>,
-    authority: &str,
+    issuer: Issuer<'_>,
     terms: Terms,
 ) -> Renewal {
     let held = match held {
@@ -104,13 +114,18 @@ pub fn renewal(
         Some(Err(unreadable)) => return Renewal::Issue(unreadable.to_string()),
         Some(Ok(held)) => held,
     };
-    if issued_by != Some(authority) {
+    if issued_by != Some(issuer.key) {
         return Renewal::Issue("the authority is another one now".to_owned());
     }
     if let Some(missing) = names.difference(&held.names).next() {
         return Renewal::Issue(format!("it does not name {missing}"));
     }
-    by_age(now_unix_s, held, terms)
+    match by_age(now_unix_s, held, terms) {
+        Renewal::Issue(_) if issuer.until_unix_s <= held.until_unix_s => Renewal::Keep {
+            until_unix_s: issuer.until_unix_s.max(now_unix_s.saturating_add(DAY_S)),
+        },
+        due => due,
+    }
 }
 
 /// Whether an authority of the operator's own is made anew. It keeps its key: what it issued stays good, and whoever trusts the
@@ -163,9 +178,14 @@ mod tests {
         }
     }
 
+    const CA: Issuer<'_> = Issuer {
+        key: "ca",
+        until_unix_s: NOW + 9_000 * DAY_S,
+    };
+
     fn look(now_unix_s: u64, held: Held, names: &[&str], issued_by: &str) -> Renewal {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        renewal(now_unix_s, Some(&Ok(held)), &names, Some(issued_by), "ca", TERMS)
+        renewal(now_unix_s, Some(&Ok(held)), &names, Some(issued_by), CA, TERMS)
     }
 
     #[test]
@@ -183,7 +203,7 @@ mod tests {
                 Some(&Ok(held)),
                 &subject.names(Uuid([0; 16])),
                 Some("ca"),
-                "ca",
+                CA,
                 TERMS
             ),
             Renewal::Keep {
@@ -221,6 +241,33 @@ mod tests {
     }
 
     #[test]
+    fn certificate_is_not_renewed_where_its_authority_ends_no_later() {
+        let names = BTreeSet::from(["DNS:a".to_owned()]);
+        let at = |now_unix_s, until_unix_s| {
+            let ends = Issuer {
+                key: "ca",
+                until_unix_s,
+            };
+            renewal(now_unix_s, Some(&Ok(held(9))), &names, Some("ca"), ends, TERMS)
+        };
+        let end = NOW + 9 * DAY_S;
+        assert_eq!(at(NOW + 8 * DAY_S, end), Renewal::Keep { until_unix_s: end });
+        // It has ended, and what it would issue now had ended too.
+        let later = end + 100 * DAY_S;
+        assert_eq!(
+            at(later, end),
+            Renewal::Keep {
+                until_unix_s: later + DAY_S
+            }
+        );
+        // The same authority was given more time.
+        assert_eq!(
+            at(NOW + 8 * DAY_S, end + 1),
+            Renewal::Issue("it ends in 1 days".into())
+        );
+    }
+
+    #[test]
     fn missing_name_or_another_authority_is_reason_to_issue() {
         assert_eq!(
             look(NOW, held(90), &["DNS:a", "IP:10.0.0.9"], "ca"),
@@ -232,11 +279,11 @@ mod tests {
         );
         let none = BTreeSet::new();
         assert_eq!(
-            renewal(NOW, None, &none, None, "ca", TERMS),
+            renewal(NOW, None, &none, None, CA, TERMS),
             Renewal::Issue("there is none yet".into())
         );
         assert_eq!(
-            renewal(NOW, Some(&Err(Unreadable)), &none, None, "ca", TERMS),
+            renewal(NOW, Some(&Err(Unreadable)), &none, None, CA, TERMS),
             Renewal::Issue("it is no certificate in PEM form".into())
         );
     }

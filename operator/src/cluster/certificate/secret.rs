@@ -64,11 +64,14 @@ pub fn held(secret: &Secret, stem: &str, trust: Trust) -> (Option<Result<Held, U
         std::str::from_utf8(&bytes.0).ok()
     };
     let held = file("key").and(file("crt")).map(Held::read);
+    (held, issued_by(secret, trust))
+}
+
+/// A digest of the key of the authority that issued what a Secret holds.
+#[must_use]
+pub fn issued_by(secret: &Secret, trust: Trust) -> Option<String> {
     let annotations = secret.metadata.annotations.as_ref();
-    (
-        held,
-        annotations.and_then(|all| all.get(&annotation(trust)).cloned()),
-    )
+    annotations?.get(&annotation(trust)).cloned()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub(super) authority: Option<Authority>,
     /// A digest of its key, or what stands for it.
     pub(super) digest: String,
+    /// What the user should know of it.
+    pub(super) problem: Option<Problem>,
 }
 
 impl Reconcile<'_> {
@@ -53,10 +55,20 @@ impl Reconcile<'_> {
                 };
                 let trusted = bundle(&current, &text(live, BUNDLE), self.now_unix_s);
                 self.write_authority(&name, live, None, &trusted).await?;
+                let ended = authority
+                    .as_ref()
+                    .is_some_and(|authority| authority.until_unix_s() <= self.now_unix_s);
+                let problem = ended.then(|| {
+                    let what = format!(
+                        "the authority in the Secret `{given}` has ended, and nobody trusts what it issued: put its successor there"
+                    );
+                    Problem::spec(field(trust), what)
+                });
                 Ok(Known {
                     bundle: trusted,
                     authority,
                     digest,
+                    problem,
                 })
             }
             Source::Issuer(issuer, terms) => {
@@ -85,6 +97,7 @@ impl Reconcile<'_> {
                     bundle: trusted,
                     authority: None,
                     digest: short_digest(&format!("{}/{:?}", issuer.name, issuer.kind)),
+                    problem: None,
                 })
             }
         }
@@ -139,6 +152,7 @@ impl Reconcile<'_> {
             bundle: trusted,
             digest: digest_of(&authority)?,
             authority: Some(authority),
+            problem: None,
         })
     }
 
@@ -278,6 +292,14 @@ pub async fn authority(
     Ok((trusted, authority))
 }
 
+/// Where a Cluster names the Secret of an authority.
+fn field(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Clients => "spec.tls.clientsCa.secret",
+        Trust::Internal | Trust::Cluster => "spec.tls.clusterCa.secret",
+    }
+}
+
 /// The authority that the user keeps in a Secret: its certificates, and what to issue with.
 async fn given_authority(
     context: &Context,
@@ -285,11 +307,7 @@ async fn given_authority(
     name: &str,
     trust: Trust,
 ) -> Result<(String, Option<Authority>), Failure> {
-    let field = match trust {
-        Trust::Clients => "spec.tls.clientsCa.secret",
-        Trust::Internal | Trust::Cluster => "spec.tls.clusterCa.secret",
-    };
-    let wrong = |what: String| Failure::Problem(Problem::spec(field, what));
+    let wrong = |what: String| Failure::Problem(Problem::spec(field(trust), what));
     let secret = context
         .cache
         .read_secret(&cluster.namespace, name)

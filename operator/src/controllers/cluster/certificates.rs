@@ -12,8 +12,8 @@ use super::observed::json;
 use super::{Error, Reconcile};
 use crate::certificate::{Authority, Issued, Validity};
 use crate::cluster::certificate::{
-    Bundle, Held, Renewal, Source, Subject, Terms, Trust, Wanted, bundle, certificates_secret, held, renewal,
-    source, wanted,
+    Bundle, Held, Issuer, Renewal, Source, Subject, Terms, Trust, Wanted, bundle, certificates_secret, held,
+    issued_by, renewal, source, wanted,
 };
 use crate::cluster::{Identity, Member, Names};
 use crate::{Problem, apply};
@@ -47,7 +47,8 @@ impl Reconcile<'_> {
         let mut known = BTreeMap::new();
         for trust in [Trust::Internal, Trust::Cluster, Trust::Clients] {
             match self.known(trust, identity, memory).await {
-                Ok(found) => {
+                Ok(mut found) => {
+                    problem = problem.or(found.problem.take());
                     known.insert(trust, found);
                 }
                 Err(Failure::Problem(found)) => problem = problem.or(Some(found)),
@@ -96,6 +97,7 @@ impl Reconcile<'_> {
             bundle: text(live, BUNDLE),
             digest: authority.key_digest().ok()?,
             authority: Some(authority),
+            problem: None,
         };
         self.operator(identity, &internal, memory).ok().flatten()
     }
@@ -168,10 +170,13 @@ impl Reconcile<'_> {
         let mut made = Bundle {
             internal_ca: trusted(known, Trust::Internal, live, "internal-ca.crt", self.now_unix_s),
             clients_ca: trusted(known, Trust::Clients, live, "clients-ca.crt", self.now_unix_s),
-            authorities: known
-                .iter()
-                .filter(|(trust, _)| **trust != Trust::Clients)
-                .map(|(trust, known)| (*trust, known.digest.clone()))
+            authorities: [Trust::Internal, Trust::Cluster]
+                .into_iter()
+                .filter_map(|trust| {
+                    // What is kept for want of an authority was issued by the former one, and is not issued anew once that is back.
+                    let digest = known.get(&trust).map(|known| known.digest.clone());
+                    Some((trust, digest.or_else(|| issued_by(live?, trust))?))
+                })
                 .collect(),
             ..Bundle::default()
         };
@@ -257,7 +262,10 @@ impl Reconcile<'_> {
             held.as_ref(),
             &names,
             by.as_deref(),
-            authority_digest,
+            Issuer {
+                key: authority_digest,
+                until_unix_s: authority.until_unix_s(),
+            },
             terms,
         ) {
             Renewal::Keep { .. } => Ok(kept(live, &wanted.stem)),

@@ -2,19 +2,18 @@ use std::time::Duration;
 
 use flotilla_control::Uuid;
 use flotilla_crds::{Cluster, IssuerRef, User};
-use ring::digest::{SHA256, digest};
 
 use super::secret::Beside;
 use super::{Context, Error, Failure};
+use crate::Problem;
 use crate::certificate::{Authority, Validity};
 use crate::cluster::Names;
 use crate::cluster::certificate::{
-    Held, Renewal, Source, Subject, Terms, Trust, Wanted, certificate_request, renewal, source,
+    Held, Issuer, Renewal, Source, Subject, Terms, Trust, Wanted, certificate_request, renewal, source,
 };
 use crate::controllers::cluster::authority;
 use crate::topic::News;
-use crate::user::{Credential, HeldSecret, held, secret_name};
-use crate::{Problem, namespace_of};
+use crate::user::{Credential, HeldSecret, answer_name, held, secret_name};
 
 /// What a User proves itself with, and by whom it was issued.
 pub(super) struct Issuance {
@@ -62,6 +61,10 @@ async fn by_authority(
     let key_digest = authority.key_digest().map_err(failed)?;
     let subject = Subject::User(name.to_owned());
     let now_unix_s = u64::try_from(context.now().0.as_second()).unwrap_or_default();
+    let issuer = Issuer {
+        key: &key_digest,
+        until_unix_s: authority.until_unix_s(),
+    };
     let due = |held: &HeldSecret| {
         let read = held
             .certificate
@@ -72,7 +75,7 @@ async fn by_authority(
             read.as_ref(),
             &subject.names(Uuid([0; 16])),
             held.issued_by.as_deref(),
-            &key_digest,
+            issuer,
             terms,
         )
     };
@@ -118,7 +121,7 @@ async fn by_cert_manager(
     issuer: &IssuerRef,
     terms: Terms,
 ) -> Result<Issuance, Failure> {
-    let name = request_name(user, cluster);
+    let name = answer_name(user);
     let request = request(user, cluster, &name, issuer, terms);
     context.writer.apply(&request, None).await?;
     let answer = context
@@ -158,17 +161,6 @@ fn request(
     certificate_request(cluster, Uuid([0; 16]), name, &wanted, issuer, terms)
 }
 
-/// Users of many namespaces have theirs in one: the name tells them apart, and no user can bring two to the same.
-fn request_name(user: &User, cluster: &Cluster) -> String {
-    let whose = format!("{}/{}", namespace_of(&user.metadata), secret_name(user));
-    let digest = digest(&SHA256, whose.as_bytes());
-    let hex: String = digest.as_ref()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{}-user-{hex}", Names::of(cluster).cluster)
-}
-
 /// Takes back what cert-manager was asked for. It must not keep a User from going, so that a failure is only logged.
 pub(super) async fn take_back(user: &User, cluster: &Cluster, context: &Context) {
     let Source::Issuer(issuer, terms) = source(cluster, Trust::Clients) else {
@@ -177,7 +169,7 @@ pub(super) async fn take_back(user: &User, cluster: &Cluster, context: &Context)
     if user.spec.authentication.type_ != flotilla_crds::UserAuthenticationType::Mtls {
         return;
     }
-    let name = request_name(user, cluster);
+    let name = answer_name(user);
     let request = request(user, cluster, &name, issuer, terms);
     let namespace = Names::of(cluster).namespace;
     let taking = async {
