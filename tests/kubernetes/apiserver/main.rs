@@ -8,6 +8,7 @@ mod chart;
 #[allow(dead_code)]
 #[path = "../control_plane.rs"]
 mod control_plane;
+mod exposure;
 mod leases;
 mod operator;
 #[allow(dead_code)]
