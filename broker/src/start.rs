@@ -143,6 +143,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         clean_shutdown,
     );
     let lifecycle = coordination.join(registration);
+    tasks.0.push(lifecycle.follow_space(replicas.storage_full()));
     lifecycle.set_ready(true);
     let mut standing = lifecycle.watch();
     tokio::select! {

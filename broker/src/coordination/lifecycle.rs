@@ -65,6 +65,7 @@ impl Registration {
             in_controlled_shutdown: false,
             version: self.version.clone(),
             flotilla_version_max: self.flotilla_version_max,
+            storage_full: false,
         };
         let register = RegisterBroker {
             broker: Some(broker),
@@ -106,6 +107,8 @@ impl Standing {
 struct Wish {
     ready: bool,
     stop: bool,
+    /// No wish, but what it has to say of its volumes.
+    full: bool,
 }
 
 /// This broker's membership. Its task goes on until [`Lifecycle::stop`], or until this is dropped.
@@ -177,6 +180,20 @@ impl Lifecycle {
     /// Whether the broker can serve: its logs are recovered and its listeners open.
     pub fn set_ready(&self, ready: bool) {
         self.wish.send_modify(|wish| wish.ready = ready);
+    }
+
+    /// Tells the fleet whether a volume of this broker is full, as long as the sender of that lives.
+    pub fn follow_space(&self, mut full: watch::Receiver<bool>) -> JoinHandle<()> {
+        let wish = self.wish.clone();
+        tokio::spawn(async move {
+            loop {
+                let now = *full.borrow_and_update();
+                wish.send_if_modified(|wish| std::mem::replace(&mut wish.full, now) != now);
+                if full.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
     }
 
     /// Waits until the fleet takes this broker as alive; false when the deadline passes first.
@@ -303,6 +320,7 @@ impl Task {
             applied_index: self.metadata.index(),
             want_fence: !wish.ready && !wish.stop,
             want_shut_down: wish.stop,
+            storage_full: wish.full,
         };
         let request = Request {
             validate_only: false,

@@ -33,6 +33,8 @@ pub struct Broker {
     pub fenced: bool,
     /// Whether it has asked to stop. It gives up its leaderships and in-sync places, then goes.
     pub in_controlled_shutdown: bool,
+    /// Whether one of its volumes is full: no records are taken there. It says so itself, with its heartbeats.
+    pub storage_full: bool,
     /// Of the binary.
     pub version: String,
     /// The highest `flotilla.version` that it supports.
@@ -102,6 +104,7 @@ impl Broker {
             in_controlled_shutdown: self.in_controlled_shutdown,
             version: self.version.clone(),
             flotilla_version_max: self.flotilla_version_max,
+            storage_full: self.storage_full,
         }
     }
 
@@ -132,6 +135,7 @@ impl Broker {
             in_controlled_shutdown: record.in_controlled_shutdown,
             version: record.version.clone(),
             flotilla_version_max: record.flotilla_version_max,
+            storage_full: record.storage_full,
             placement,
         })
     }

@@ -399,6 +399,7 @@ mod tests {
             in_controlled_shutdown: false,
             version: "0.1.0".to_owned(),
             flotilla_version_max: 1,
+            storage_full: false,
         })
     }
 

@@ -133,6 +133,7 @@ impl Replicas {
                 syncers: Mutex::default(),
                 missing: Mutex::default(),
                 failed,
+                storage_full: watch::Sender::new(false),
                 written_high_watermarks: Mutex::default(),
                 written_recovery_points: Mutex::default(),
                 written_log_starts: Mutex::default(),

@@ -8,7 +8,7 @@ use super::leadership::{self, LeadershipChange, Role};
 use super::metrics::Metrics;
 use super::poll::Polls;
 use super::read::{At, Listed, Part, Reader, Upto};
-use super::volume::Volume;
+use super::volume::{Health, Volume};
 use super::{PartitionKey, hosted};
 use crate::log::{self, Offsets, TailBudget};
 use crate::metadata::{Image, ResourceType};
@@ -53,6 +53,8 @@ pub(super) struct Inner {
     /// Partitions whose logs could not be created yet.
     pub missing: Mutex<BTreeSet<PartitionKey>>,
     pub failed: watch::Sender<Option<String>>,
+    /// Whether a volume is full.
+    pub storage_full: watch::Sender<bool>,
     pub written_high_watermarks: Mutex<HashMap<PathBuf, Offsets>>,
     pub written_recovery_points: Mutex<HashMap<PathBuf, Offsets>>,
     pub written_log_starts: Mutex<HashMap<PathBuf, Offsets>>,
@@ -94,6 +96,21 @@ impl Replicas {
             // The sender lives as long as the replicas.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Follows whether a volume is full, as it was found at the last look.
+    #[must_use]
+    pub fn storage_full(&self) -> watch::Receiver<bool> {
+        self.inner.storage_full.subscribe()
+    }
+
+    /// Takes note of whether a volume is full.
+    pub(super) fn note_space(&self) {
+        let is_full = |volume: &Arc<Volume>| volume.health() == Health::Full;
+        let full = self.volumes().iter().any(is_full);
+        self.inner
+            .storage_full
+            .send_if_modified(|known| std::mem::replace(known, full) != full);
     }
 
     pub(super) fn hosted(&self, key: PartitionKey) -> Option<Arc<Hosted>> {

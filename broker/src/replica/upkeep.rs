@@ -119,6 +119,7 @@ impl Replicas {
                 volume.files().check_space();
             }
         }
+        self.note_space();
         for hosted in self.all() {
             hosted.flush_if_due();
         }

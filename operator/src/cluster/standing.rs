@@ -26,6 +26,8 @@ pub struct Work<'a> {
     pub rollout: &'a Rollout,
     /// The brokers that the fleet let go for a restart.
     pub granted: &'a BTreeSet<BrokerId>,
+    /// The brokers that say that a volume of theirs is full.
+    pub full: &'a BTreeSet<BrokerId>,
 }
 
 /// How a Cluster stands: what the user has to mend comes first, then what is broken, then what is under way.
@@ -49,6 +51,9 @@ pub fn standing(work: Work<'_>) -> Standing {
     }
     if let Some(silence) = work.silence {
         return Standing::of(silence);
+    }
+    if let Some(full) = full(work.full) {
+        return Standing::of(&full);
     }
     if let Some(rolling) = rolling(work.rollout) {
         return Standing::Working(Reason::Rolling, rolling);
@@ -112,6 +117,23 @@ pub fn silence(
         let what = "no broker answers the operator, though most voters are ready: look at network policies and at the brokers' logs";
         Problem::because(Reason::Unreachable, "brokers", what)
     })
+}
+
+/// What it means that volumes are full. It comes before all that goes on by itself: that may need the room.
+fn full(brokers: &BTreeSet<BrokerId>) -> Option<Problem> {
+    if brokers.is_empty() {
+        return None;
+    }
+    let ids: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+    let whose = match ids.as_slice() {
+        [id] => format!("a volume of broker {id} is full"),
+        _ => format!("volumes of brokers {} are full", ids.join(", ")),
+    };
+    let what = format!(
+        "{whose}: everything can be read, and nothing is written there until there is room. Make the volumes larger (`size`), shorten \
+         retention, or delete topics"
+    );
+    Some(Problem::because(Reason::StorageFull, "spec.pools.volumes", what))
 }
 
 fn rolling(rollout: &Rollout) -> Option<String> {
@@ -184,6 +206,7 @@ mod tests {
             scale: &idle,
             rollout: &still,
             granted: &nobody,
+            full: &nobody,
         };
         assert_eq!(standing(calm), Standing::Ready("2 of 2 brokers are ready".into()));
 
@@ -247,10 +270,25 @@ mod tests {
             )
         );
 
+        let two = [1, 2].map(BrokerId).into();
+        let full = Work {
+            full: &two,
+            ..rolling
+        };
+        assert_eq!(
+            standing(full),
+            Standing::Stuck(
+                Reason::StorageFull,
+                "spec.pools.volumes: volumes of brokers 1, 2 are full: everything can be read, and nothing is written there until \
+                 there is room. Make the volumes larger (`size`), shorten retention, or delete topics"
+                    .into()
+            )
+        );
+
         let silence = Problem::because(Reason::Unreachable, "brokers", "none answers");
         let silent = Work {
             silence: Some(&silence),
-            ..rolling
+            ..full
         };
         assert_eq!(
             standing(silent),

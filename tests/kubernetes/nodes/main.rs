@@ -35,4 +35,5 @@ mod idle;
 mod manners;
 mod many_topics;
 mod scale;
+mod settings;
 mod topics;

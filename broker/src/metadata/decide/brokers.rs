@@ -85,6 +85,7 @@ fn register_again(draft: &mut Draft<'_, '_>, known: &Broker, new: &Broker) -> Re
         epoch: known.epoch,
         fenced: known.fenced,
         in_controlled_shutdown: known.in_controlled_shutdown,
+        storage_full: known.storage_full,
         placement: known.placement.clone(),
         ..new.clone()
     };
@@ -148,7 +149,11 @@ pub(super) fn current(draft: &Draft<'_, '_>, id: i32, epoch: i64) -> Result<Brok
 }
 
 pub(super) fn heartbeat(draft: &mut Draft<'_, '_>, request: &BrokerHeartbeat) -> Result<Response, Refused> {
-    let broker = current(draft, request.broker_id, request.broker_epoch)?;
+    let mut broker = current(draft, request.broker_id, request.broker_epoch)?;
+    if broker.storage_full != request.storage_full {
+        broker.storage_full = request.storage_full;
+        draft.write(Fact::Broker(broker.to_record()));
+    }
     // What was appended before this moment is all that there is to know; the epoch may be drawn above it.
     let registered_at = broker.epoch.0.min(
         i64::try_from(draft.context.index)

@@ -419,12 +419,17 @@ async fn full_volume_refuses_records_and_still_reads() {
     };
     assert_eq!(put().unwrap_err(), AppendError::Full);
     assert_eq!(site.replicas.volumes()[0].health(), Health::Full);
+    let told = site.replicas.storage_full();
+    site.replicas.note_space();
+    assert!(*told.borrow());
     assert_eq!(
         read_all(&site.replicas, key(1, 0), Upto::HighWatermark).await,
         on(&[(0, "a")])
     );
     site.sim.set_capacity(None);
     site.replicas.volumes()[0].files().check_space();
+    site.replicas.note_space();
+    assert!(!*told.borrow());
     assert_eq!(put().unwrap().base_offset, Offset(1));
 }
 

@@ -176,6 +176,7 @@ impl Reconcile<'_> {
             scale: &followed.scale,
             rollout: &followed.rollout,
             granted: &view.map(granted).unwrap_or_default(),
+            full: &view.map(full).unwrap_or_default(),
         });
         self.report(StatusInput {
             identity: Some(&identity),
@@ -366,6 +367,15 @@ impl Reconcile<'_> {
 /// The brokers that the fleet let go for a restart.
 fn granted(view: &View) -> BTreeSet<BrokerId> {
     view.grants.keys().copied().map(BrokerId).collect()
+}
+
+/// The brokers that say that a volume of theirs is full.
+fn full(view: &View) -> BTreeSet<BrokerId> {
+    let brokers = view.brokers.values();
+    brokers
+        .filter(|broker| broker.storage_full && !broker.fenced)
+        .map(|broker| BrokerId(broker.broker_id))
+        .collect()
 }
 
 /// The version that all brokers run, if it is one.

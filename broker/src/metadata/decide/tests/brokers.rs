@@ -46,6 +46,29 @@ fn a_broker_is_unfenced_once_it_has_caught_up_with_its_registration() {
 }
 
 #[test]
+fn a_full_volume_is_noted_once_and_until_there_is_room_or_another_process() {
+    let mut fleet = Fleet::of(1, "1");
+    let is_full = |fleet: &Fleet| fleet.image.broker(BrokerId(0)).unwrap().storage_full;
+    let full = proto::BrokerHeartbeat {
+        storage_full: true,
+        ..fleet.heartbeat(0)
+    };
+    let ask = |fleet: &mut Fleet| fleet.show(Asked::BrokerHeartbeat(full.clone()));
+    assert_eq!(ask(&mut fleet), ["broker 0 alive", "heartbeat: caught up"]);
+    assert!(is_full(&fleet));
+    assert_eq!(ask(&mut fleet), ["heartbeat: caught up"]);
+    // It goes on saying so while it registers again, and a new process says it anew.
+    let known = fleet.image.broker(BrokerId(0)).unwrap().clone();
+    fleet.register(0, known.incarnation.0[0], known.directory_id.0[0], true);
+    assert!(is_full(&fleet));
+    assert_eq!(fleet.beat(0), ["broker 0 alive", "heartbeat: caught up"]);
+    assert!(!is_full(&fleet));
+    assert_eq!(ask(&mut fleet), ["broker 0 alive", "heartbeat: caught up"]);
+    fleet.start(0);
+    assert!(!is_full(&fleet));
+}
+
+#[test]
 fn a_repeated_registration_of_one_process_keeps_its_epoch_and_writes_nothing() {
     let mut fleet = Fleet::of(1, "1");
     let decision = fleet.register(0, 1, 10, false);

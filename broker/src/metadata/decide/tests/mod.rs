@@ -123,6 +123,7 @@ impl Fleet {
             applied_index: self.index,
             want_fence: false,
             want_shut_down: false,
+            storage_full: false,
         }
     }
 
