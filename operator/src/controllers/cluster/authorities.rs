@@ -1,6 +1,7 @@
 //! The authorities of a Cluster: the operator's own, those that users keep in Secrets, and cert-manager's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flotilla_crds::{Cluster, IssuerRef, Reason};
 use k8s_openapi::ByteString;
@@ -249,20 +250,13 @@ impl Reconcile<'_> {
     }
 }
 
-/// Who is trusted, for those who issue and for clients: the certificates of an authority as PEM, the current one first, and what to issue
-/// with. That is `None` where cert-manager issues, and for a given Secret without a key.
+/// Who is trusted, for clients: the certificates of an authority as PEM, the current one first. What a user gave and took away again is
+/// still trusted.
 ///
 /// # Errors
-/// The authority is not there yet, or what the user gave is none.
-pub async fn authority(
-    context: &Context,
-    cluster: &Cluster,
-    trust: Trust,
-) -> Result<(String, Option<Authority>), Problem> {
-    let key = Key::of(&cluster.metadata);
-    let name = Names::of(cluster).authority(&trust.to_string());
-    let secret = context.cache.secret(&Key::new(&key.namespace, &name));
-    let trusted = text(secret.as_deref(), BUNDLE);
+/// The authority is not there yet.
+pub fn trusted(context: &Context, cluster: &Cluster, trust: Trust) -> Result<String, Problem> {
+    let trusted = text(made(context, cluster, trust).as_deref(), BUNDLE);
     if trusted.is_empty() {
         return Err(Problem::because(
             Reason::Creating,
@@ -270,7 +264,29 @@ pub async fn authority(
             format!("the {trust} authority of the Cluster is not made yet"),
         ));
     }
-    let authority = match source(cluster, trust) {
+    Ok(trusted)
+}
+
+/// The Secret that the operator made of an authority.
+fn made(context: &Context, cluster: &Cluster, trust: Trust) -> Option<Arc<Secret>> {
+    let names = Names::of(cluster);
+    let name = names.authority(&trust.to_string());
+    context.cache.secret(&Key::new(names.namespace, &name))
+}
+
+/// What to issue with. That is `None` where cert-manager issues, and for a given Secret without a key.
+///
+/// # Errors
+/// The authority is not there yet, or what the user gave is none.
+pub async fn authority(
+    context: &Context,
+    cluster: &Cluster,
+    trust: Trust,
+) -> Result<Option<Authority>, Problem> {
+    trusted(context, cluster, trust)?;
+    let key = Key::of(&cluster.metadata);
+    let secret = made(context, cluster, trust);
+    Ok(match source(cluster, trust) {
         Source::Own(_) => Authority::load(Issued {
             certificate: text(secret.as_deref(), CERTIFICATE),
             key: text(secret.as_deref(), PRIVATE_KEY),
@@ -288,8 +304,7 @@ pub async fn authority(
             }
         },
         Source::Issuer(..) => None,
-    };
-    Ok((trusted, authority))
+    })
 }
 
 /// Where a Cluster names the Secret of an authority.

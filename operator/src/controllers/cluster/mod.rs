@@ -24,7 +24,7 @@ use flotilla_crds::{Cluster, Reason};
 use k8s_openapi::api::core::v1::Pod as CorePod;
 use k8s_openapi::jiff::Timestamp;
 
-pub use authorities::authority;
+pub use authorities::{authority, trusted};
 pub use memory::Memories;
 
 use super::{Action, Context, Error};

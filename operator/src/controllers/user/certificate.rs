@@ -36,8 +36,7 @@ pub(super) async fn settle(
     if let Source::Issuer(issuer, terms) = source {
         return by_cert_manager(user, cluster, context, issuer, terms).await;
     }
-    let (_, authority) = authority(context, cluster, Trust::Clients).await?;
-    match authority {
+    match authority(context, cluster, Trust::Clients).await? {
         Some(authority) => by_authority(user, context, beside, &authority, source.terms()).await,
         // Whoever keeps the key of the authority issues certificates too.
         None => Ok(Issuance {

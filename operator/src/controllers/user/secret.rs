@@ -13,7 +13,7 @@ use super::{Context, Error, Failure};
 use crate::apply::{self, kind, live};
 use crate::cluster::certificate::Trust;
 use crate::cluster::listeners;
-use crate::controllers::cluster::authority;
+use crate::controllers::cluster::trusted;
 use crate::topic::News;
 use crate::user::{Credential, HeldSecret, check_password, check_source, held, is_of, note_issuer, stale};
 use crate::{Key, Problem, user};
@@ -44,8 +44,8 @@ pub(super) async fn settle(
     check_source(user)?;
     let mut beside = Beside::look(user, context).await?;
     let servers = servers(cluster);
-    let trusted = match listeners(cluster).iter().any(|listener| listener.tls) {
-        true => authority(context, cluster, Trust::Cluster).await?.0,
+    let cluster_ca = match listeners(cluster).iter().any(|listener| listener.tls) {
+        true => trusted(context, cluster, Trust::Cluster)?,
         false => String::new(),
     };
     let mut settled = Settled::default();
@@ -67,7 +67,7 @@ pub(super) async fn settle(
             Credential::Password(password)
         }
     };
-    let mut desired = user::secret(user, cluster, &servers, &trusted, &credential)?;
+    let mut desired = user::secret(user, cluster, &servers, &cluster_ca, &credential)?;
     if let Some(digest) = issued_by {
         note_issuer(&mut desired, &digest);
     }
