@@ -29,13 +29,11 @@ pub fn wrong_clusters(good: &Value) -> Vec<Wrong> {
     }
     for fields in volumes() {
         let mut spec = with_pool(good);
-        let volume = &mut spec["pools"][0]["volumes"][0];
-        if volume.is_null() {
-            let named = json!({"name": "data", "size": "10Gi"});
-            spec["pools"][0]["volumes"] = json!([merged(&named, &fields)]);
-        } else {
-            *volume = merged(volume, &fields);
+        let pool = &mut spec["pools"][0];
+        if pool["volumes"].is_null() {
+            pool["volumes"] = json!([{"name": "data", "size": "10Gi"}]);
         }
+        pool["volumes"][0] = merged(&pool["volumes"][0], &fields);
         add(json!({ "volume": fields }), spec);
     }
     for fields in listeners() {
