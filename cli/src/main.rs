@@ -1,7 +1,9 @@
 //! `flotilla`: a fleet on this machine, and a look at it.
 
+mod bench;
 mod home;
 mod kafka;
+mod progress;
 mod status;
 mod up;
 
@@ -29,6 +31,7 @@ struct Arguments {
 enum Command {
     Up(up::Arguments),
     Status(status::Arguments),
+    Bench(bench::Arguments),
     Broker(BrokerArguments),
 }
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Up(arguments) => up::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Broker(arguments) => broker(&arguments),
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod bench;
 mod contract;
 mod eventually;
 mod failover;

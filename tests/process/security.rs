@@ -32,7 +32,7 @@ spec:
       - {resource: {type: topic, name: open}, operations: [Read, Write, Describe]}
 ";
 
-fn manifests_with(tls: bool) -> BTreeMap<String, String> {
+pub fn manifests_with(tls: bool) -> BTreeMap<String, String> {
     let mut files = manifests(1, &[("open", 1, 1), ("closed", 1, 1)]);
     files.insert(
         "cluster.yaml".into(),
@@ -42,7 +42,7 @@ fn manifests_with(tls: bool) -> BTreeMap<String, String> {
     files
 }
 
-fn password(fleet: &Fleet) -> String {
+pub fn password(fleet: &Fleet) -> String {
     eventually(Duration::from_secs(20), "the user's password", || {
         let file = fleet.data().join("users/app/password");
         std::fs::read_to_string(file)

@@ -8,7 +8,6 @@ mod missing;
 mod plan;
 mod ports;
 mod process;
-mod progress;
 mod reconcile;
 mod run;
 mod watch;

@@ -17,11 +17,11 @@ use super::missing::Missing;
 use super::plan::{self, Authorities};
 use super::ports::Base;
 use super::process::{Event, Processes};
-use super::progress::{Progress, print};
 use super::reconcile::{Outcome, Reconcile, is_dynamic};
 use super::watch::{INTERVAL, Watch};
 use super::{Arguments, credentials};
 use crate::home::{DEFAULT_PARENT, Home, Lock, Memory};
+use crate::progress::{Progress, print};
 
 /// How long brokers of an earlier run may take to go away.
 const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(30);
