@@ -32,6 +32,12 @@ test-clients:
     tests/clients/install
     cargo test --workspace --features flotilla-cli/client-suite --test clients -- --nocapture --test-threads 1
 
+# Chaos on real processes: fleets of three and of five brokers, `seconds` of faults in all, checked in the end. Needs root
+test-chaos seconds="300" *options:
+    tests/clients/install
+    tests/chaos/install
+    cargo test --workspace --features flotilla-cli/chaos-suite --test chaos -- --seconds {{ seconds }} {{ options }}
+
 # Kubernetes, both levels: the API server alone, then three nodes (or the cluster of KUBECONFIG)
 test-kubernetes: test-apiserver test-nodes
 
