@@ -55,7 +55,7 @@ impl Churn {
         let mut name = 0;
         let mut generation = 0;
         while !stop.is_set() {
-            stop.sleep(Duration::from_millis(self.chance.between(2_000, 8_000)));
+            stop.sleep(Duration::from_millis(self.chance.between(1_000, 6_000)));
             if self.java && self.chance.percent(25) {
                 self.reassign();
                 continue;

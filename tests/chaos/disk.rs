@@ -22,8 +22,10 @@ pub enum Target {
     Segment,
     /// An offset or time index.
     Index,
-    /// What a log or a volume wrote down beside the records: epochs, offsets, producers.
+    /// What a log or a volume wrote down beside the records: epochs, offsets, producers, whose it is.
     Checkpoint,
+    /// What the quorum wrote down: its log, its snapshots, the vote.
+    Metadata,
 }
 
 impl Target {
@@ -36,10 +38,17 @@ impl Target {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
+        let of_quorum = path.components().any(|part| part.as_os_str() == "metadata");
         match self {
+            Self::Metadata => of_quorum,
+            _ if of_quorum => false,
             Self::Segment => extension == "log",
             Self::Index => matches!(extension, "index" | "timeindex"),
-            Self::Checkpoint => name.ends_with("checkpoint") || extension == "snapshot",
+            Self::Checkpoint => {
+                name.ends_with("checkpoint")
+                    || extension == "snapshot"
+                    || ["meta.properties", "partition.metadata"].contains(&name)
+            }
         }
     }
 }

@@ -35,11 +35,13 @@ pub enum Kind {
     DamagedIndex,
     /// A byte of a checkpoint is changed, while the broker runs or is stopped.
     DamagedCheckpoint,
+    /// A broker is stopped, and a byte of the quorum's log, snapshots or vote changed.
+    DamagedMetadata,
 }
 
 impl Kind {
     /// All, with their weights.
-    pub const DRAWN: [(u64, Self); 14] = [
+    pub const DRAWN: [(u64, Self); 15] = [
         (14, Self::Kill),
         (8, Self::Restart),
         (14, Self::Pause),
@@ -54,13 +56,18 @@ impl Kind {
         (3, Self::DamagedSegment),
         (3, Self::DamagedIndex),
         (3, Self::DamagedCheckpoint),
+        (2, Self::DamagedMetadata),
     ];
 
     /// Whether a replica may lose what it had: never two at a time, and only when the others have it all.
     pub fn destroys(self) -> bool {
         matches!(
             self,
-            Self::EmptyDisk | Self::DamagedSegment | Self::DamagedIndex | Self::DamagedCheckpoint
+            Self::EmptyDisk
+                | Self::DamagedSegment
+                | Self::DamagedIndex
+                | Self::DamagedCheckpoint
+                | Self::DamagedMetadata
         )
     }
 

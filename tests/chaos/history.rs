@@ -47,13 +47,14 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// A record that a broker acknowledged, and where it said that it is.
+/// A record that a broker acknowledged, and where it said that it is. Of a record that was sent again after five later batches, an
+/// idempotent producer is only told that it is there: its offset is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
     pub at: Moment,
     pub id: Id,
     pub partition: Partition,
-    pub offset: i64,
+    pub offset: Option<i64>,
 }
 
 /// A record as it lies in a log. `None`: not one that the run's producers write.

@@ -1,6 +1,8 @@
 //! Where clients note what they did and saw, with the time.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -16,24 +18,36 @@ struct Shared {
     sessions: AtomicU32,
     failed: AtomicU64,
     history: Mutex<History>,
+    /// What librdkafka says of its idempotent producers, to understand a violation by.
+    diary: Mutex<std::fs::File>,
     /// The highest offset that a group was handed.
     reached: Mutex<BTreeMap<(Arc<str>, Partition), i64>>,
 }
 
 impl Recorder {
-    /// The run begins now.
-    pub fn begin() -> Self {
-        Self(Arc::new(Shared {
+    /// The run begins now; what clients say goes to the file `diary`.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn begin(diary: &Path) -> std::io::Result<Self> {
+        Ok(Self(Arc::new(Shared {
+            diary: Mutex::new(std::fs::File::create(diary)?),
             began: Instant::now(),
             sessions: AtomicU32::new(1),
             failed: AtomicU64::new(0),
             history: Mutex::default(),
             reached: Mutex::default(),
-        }))
+        })))
     }
 
     pub fn now(&self) -> Moment {
         self.0.began.elapsed().as_millis() as Moment
+    }
+
+    /// Writes down what a client says.
+    pub fn diary(&self, said: &str) {
+        let at = self.now();
+        let _ = writeln!(self.0.diary.lock().expect("not poisoned"), "{at} {said}");
     }
 
     /// A new session of an idempotent producer that will write to a topic.
@@ -55,7 +69,8 @@ impl Recorder {
         }
     }
 
-    pub fn acknowledged(&self, id: Id, partition: Partition, offset: i64) {
+    /// `offset` is `None` where the client was not told.
+    pub fn acknowledged(&self, id: Id, partition: Partition, offset: Option<i64>) {
         let at = self.now();
         self.history().acknowledged.push(Acknowledged {
             at,

@@ -14,7 +14,7 @@ use crate::chance::Chance;
 use crate::churn::{Churn, Outcome};
 use crate::clients::{Worker, java, librdkafka, reader};
 use crate::fleet::Fleet;
-use crate::history::{Event, History, Logs, Member};
+use crate::history::{Event, History, Logs};
 use crate::nemesis::Nemesis;
 use crate::recorder::Recorder;
 use crate::report::{self, Report};
@@ -44,7 +44,7 @@ pub fn inside(arguments: &Arguments, directory: &Path) -> anyhow::Result<bool> {
     let switch = Switch::start(brokers + 1, &mut chance)?;
     let fleet = Fleet::prepare(directory, brokers, true)?;
     let care = Care::take(fleet.access())?;
-    let recorder = Recorder::begin();
+    let recorder = Recorder::begin(&directory.join("logs/librdkafka.log"))?;
     let bootstrap = fleet.bootstrap();
     let mut nemesis = Nemesis::new(
         fleet,
@@ -65,7 +65,7 @@ pub fn inside(arguments: &Arguments, directory: &Path) -> anyhow::Result<bool> {
     let judged = (|| {
         nemesis.begin()?;
         make_topics(&bootstrap)?;
-        let users = Users::start(&recorder, &bootstrap, arguments, directory, &mut chance)?;
+        let users = Users::start(&recorder, &bootstrap, arguments, directory, &mut chance);
         nemesis.rage(Duration::from_secs(arguments.seconds))?;
         judge(&mut nemesis, &recorder, users, &bootstrap, &mut report)
     })();
@@ -113,8 +113,6 @@ fn make_topics(bootstrap: &str) -> anyhow::Result<()> {
 struct Users {
     writers: Vec<Worker>,
     readers: Vec<Worker>,
-    java_writers: Vec<java::Client>,
-    java_readers: Vec<java::Client>,
     churn: Worker,
     churned: Arc<std::sync::Mutex<Option<Outcome>>>,
     /// The groups, and what each reads.
@@ -128,23 +126,29 @@ impl Users {
         arguments: &Arguments,
         directory: &Path,
         chance: &mut Chance,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let topics: Vec<(Arc<str>, i32)> = TOPICS.map(|(name, partitions)| (name.into(), partitions)).into();
         let mut writers = Vec::new();
         for (topic, _) in &topics {
             writers.push(librdkafka::writer(recorder, bootstrap, topic, arguments.rate));
         }
-        let mut readers = Vec::new();
-        let mut groups = Vec::new();
-        for (topic, partitions) in &topics {
+        if !arguments.no_java {
+            let (topic, _) = &topics[1];
+            writers.push(java::writer(
+                recorder,
+                bootstrap,
+                topic,
+                arguments.rate,
+                directory,
+            ));
+        }
+        let (mut readers, mut groups) = (Vec::new(), Vec::new());
+        for ((topic, partitions), strategy) in topics.iter().zip(["range", "cooperative-sticky"]) {
             let group: Arc<str> = format!("readers-of-{topic}").into();
             for _ in 0..2 {
+                let chance = chance.fork();
                 readers.push(librdkafka::members(
-                    recorder,
-                    bootstrap,
-                    &group,
-                    topic,
-                    chance.fork(),
+                    recorder, bootstrap, &group, topic, strategy, chance,
                 ));
             }
             readers.push(reader::watch_commits(
@@ -156,27 +160,17 @@ impl Users {
             ));
             groups.push((group, topic.clone(), *partitions));
         }
-        let (mut java_writers, mut java_readers) = (Vec::new(), Vec::new());
         if !arguments.no_java {
-            java_writers.push(java::producer(
-                recorder,
-                bootstrap,
-                &topics[1].0,
-                arguments.rate,
-                directory,
-            )?);
-            // One in the group of the others, so that both kinds rebalance together.
-            let member = Member {
-                group: groups[0].0.clone(),
-                name: "java".to_owned(),
-            };
-            java_readers.push(java::member(
-                recorder,
-                bootstrap,
-                member,
-                &topics[0].0,
-                directory,
-            )?);
+            // In a group with the others, so that both kinds rebalance together; and in one of their own.
+            let own: Arc<str> = "java".into();
+            for (group, (topic, _)) in [(&groups[0].0, &topics[0]), (&own, &topics[1])] {
+                let chance = chance.fork();
+                readers.push(java::members(
+                    recorder, bootstrap, group, topic, directory, chance,
+                ));
+            }
+            let (topic, partitions) = topics[1].clone();
+            groups.push((own, topic, partitions));
         }
         let churn = Churn {
             bootstrap: bootstrap.to_owned(),
@@ -194,15 +188,13 @@ impl Users {
             let outcome = churn.run(&stop);
             *result.lock().expect("not poisoned") = Some(outcome);
         });
-        Ok(Self {
+        Self {
             writers,
             readers,
-            java_writers,
-            java_readers,
             churn,
             churned,
             groups,
-        })
+        }
     }
 }
 
@@ -223,9 +215,6 @@ fn judge(
         .unwrap_or_default();
     users.writers.iter().for_each(Worker::ask_to_stop);
     let ends = recorder.now();
-    for client in users.java_writers {
-        client.stop()?;
-    }
     for writer in users.writers {
         writer.stop()?;
     }
@@ -256,9 +245,6 @@ fn judge(
             report.wrong.push(missing);
         }
     }
-    for client in users.java_readers {
-        client.stop()?;
-    }
     users.readers.iter().for_each(Worker::ask_to_stop);
     for reader in users.readers {
         reader.stop()?;
@@ -272,6 +258,18 @@ fn judge(
     count(report, &history, &logs, ends);
     (report.topics_made, report.topics_deleted, report.replicas_moved) =
         (churned.made, churned.deleted, churned.moves);
+    // A run in which nothing happened shows nothing.
+    for (what, count) in [
+        ("records were acknowledged", report.acknowledged),
+        ("records were handed to groups", report.delivered),
+        ("commits were acknowledged", report.commits),
+        ("topics were made", report.topics_made as usize),
+        ("faults were made", nemesis.happened.len()),
+    ] {
+        if count == 0 {
+            report.wrong.push(format!("no {what}: the run shows nothing"));
+        }
+    }
     tell_violations(report, &checker::check(&history, &logs));
     Ok(())
 }

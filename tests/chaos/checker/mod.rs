@@ -13,14 +13,14 @@ pub enum Violation {
     Lost {
         id: Id,
         partition: Partition,
-        offset: i64,
+        offset: Option<i64>,
         at: u64,
     },
-    /// Acknowledged at one offset, and at another.
+    /// Acknowledged at one place, and at another.
     Misplaced {
         id: Id,
         partition: Partition,
-        offset: i64,
+        offset: Option<i64>,
         found: Vec<(Partition, i64)>,
     },
     /// There more than once, though its producer is idempotent.

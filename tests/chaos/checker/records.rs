@@ -83,7 +83,9 @@ fn acknowledged(history: &History, places: &BTreeMap<Id, Vec<(&Partition, i64)>>
                 offset: acknowledged.offset,
                 at: acknowledged.at,
             });
-        } else if !there.contains(&(&acknowledged.partition, acknowledged.offset)) {
+        } else if !there.iter().any(|(partition, offset)| {
+            **partition == acknowledged.partition && acknowledged.offset.is_none_or(|at| at == *offset)
+        }) {
             found.push(Violation::Misplaced {
                 id: acknowledged.id,
                 partition: acknowledged.partition.clone(),

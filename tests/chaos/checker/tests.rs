@@ -85,7 +85,7 @@ fn sound() -> (History, Logs) {
             at: n,
             id: id(1, n),
             partition: orders(0),
-            offset: n as i64,
+            offset: Some(n as i64),
         })
         .collect();
     history.events = vec![
@@ -130,7 +130,7 @@ fn acknowledged_record_that_is_not_in_the_log_is_lost() {
     let lost = Violation::Lost {
         id: id(1, 3),
         partition: orders(0),
-        offset: 3,
+        offset: Some(3),
         at: 3,
     };
     assert_eq!(found, [lost]);
@@ -147,14 +147,26 @@ fn whole_partition_that_is_gone_is_lost_record_by_record() {
 
 #[test]
 fn record_at_another_offset_than_was_acknowledged_is_misplaced() {
-    let found = found(|history, _| history.acknowledged[2].offset = 7);
+    let found = found(|history, _| history.acknowledged[2].offset = Some(7));
     let misplaced = Violation::Misplaced {
         id: id(1, 2),
         partition: orders(0),
-        offset: 7,
+        offset: Some(7),
         found: vec![(orders(0), 2)],
     };
     assert_eq!(found, [misplaced]);
+}
+
+#[test]
+fn record_whose_offset_was_not_told_only_has_to_be_in_its_partition() {
+    assert_eq!(found(|history, _| history.acknowledged[2].offset = None), []);
+    let found = found(|history, _| {
+        (history.acknowledged[2].offset, history.acknowledged[2].partition) = (None, orders(1));
+    });
+    assert_eq!(
+        found.iter().map(Violation::kind).collect::<Vec<_>>(),
+        ["misplaced"]
+    );
 }
 
 #[test]

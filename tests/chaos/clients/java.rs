@@ -4,11 +4,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
+use super::Worker;
+use crate::chance::Chance;
 use crate::history::{Event, Id, Member, Partition};
 use crate::recorder::Recorder;
 
@@ -41,10 +46,10 @@ fn java(class: &str) -> anyhow::Result<Command> {
 }
 
 /// A client that runs.
-pub struct Client {
+struct Client {
     name: String,
     child: Child,
-    listening: std::thread::JoinHandle<()>,
+    listening: JoinHandle<()>,
 }
 
 impl Client {
@@ -77,20 +82,19 @@ impl Client {
         })
     }
 
-    /// Whether it has ended by itself, which none should.
-    pub fn has_ended(&mut self) -> bool {
+    fn has_ended(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
     /// Asks it to end, and waits until all that it said was heard. One that hangs is killed, and said so.
-    pub fn stop(mut self) -> anyhow::Result<()> {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
         let deadline = Instant::now() + END_WITHIN;
         while !self.has_ended() {
             if Instant::now() > deadline {
-                eprintln!("{} does not end: it is killed", self.name);
+                println!("  {} does not end, and is killed", self.name);
                 self.child.kill()?;
                 self.child.wait()?;
             }
@@ -102,13 +106,32 @@ impl Client {
     }
 }
 
-/// Kafka's `VerifiableProducer` with idempotence, which it turns off when nobody says otherwise, and with keys.
-pub fn producer(
+/// Kafka's `VerifiableProducer`, one after another: the next one begins when one has failed for good.
+pub fn writer(recorder: &Recorder, bootstrap: &str, topic: &Arc<str>, rate: u64, directory: &Path) -> Worker {
+    let (recorder, bootstrap) = (recorder.clone(), bootstrap.to_owned());
+    let (topic, directory) = (topic.clone(), directory.to_owned());
+    Worker::start(move |stop| {
+        while !stop.is_set() {
+            let failing = Arc::new(AtomicBool::new(false));
+            let mut client = producer(&recorder, &bootstrap, &topic, rate, &directory, failing.clone())
+                .expect("Kafka's producer starts");
+            while !stop.is_set() && !client.has_ended() && !failing.load(Ordering::Relaxed) {
+                stop.sleep(Duration::from_millis(200));
+            }
+            client.stop().expect("Kafka's producer ends");
+        }
+    })
+}
+
+/// With idempotence, which the tool turns off when nobody says otherwise, and with keys. `failing` is whether the last that it said
+/// is that a record was not sent: a producer that has failed says so of each record from then on.
+fn producer(
     recorder: &Recorder,
     bootstrap: &str,
     topic: &Arc<str>,
     rate: u64,
     directory: &Path,
+    failing: Arc<AtomicBool>,
 ) -> anyhow::Result<Client> {
     let session = recorder.open_session(topic);
     let settings = directory.join("producer.properties");
@@ -131,11 +154,9 @@ pub fn producer(
     // It does not say what it is about to send.
     recorder.attempts(session, u64::MAX);
     let (recorder, topic) = (recorder.clone(), topic.clone());
-    Client::start(
-        &format!("java-producer-{session}"),
-        command,
-        &directory.join("logs"),
-        move |said| match said["name"].as_str() {
+    let name = format!("java-producer-{session}");
+    Client::start(&name, command, &directory.join("logs"), move |said| {
+        match said["name"].as_str() {
             Some("producer_send_success") => {
                 if let (Some(id), Some(index), Some(offset)) = (
                     said["value"].as_str().and_then(Id::of_value),
@@ -146,17 +167,51 @@ pub fn producer(
                         topic: topic.clone(),
                         index: index as i32,
                     };
-                    recorder.acknowledged(id, partition, offset);
+                    recorder.acknowledged(id, partition, Some(offset));
+                    failing.store(false, Ordering::Relaxed);
                 }
             }
-            Some("producer_send_error") => recorder.failed(),
+            Some("producer_send_error") => {
+                recorder.failed();
+                failing.store(true, Ordering::Relaxed);
+            }
             _ => {}
-        },
-    )
+        }
+    })
 }
 
-/// Kafka's `VerifiableConsumer`, a member of a group. It commits after each poll.
-pub fn member(
+/// Kafka's `VerifiableConsumer` as a member of a group, one after another: each lives for a time that chance draws.
+pub fn members(
+    recorder: &Recorder,
+    bootstrap: &str,
+    group: &Arc<str>,
+    topic: &Arc<str>,
+    directory: &Path,
+    mut chance: Chance,
+) -> Worker {
+    let (recorder, bootstrap, group) = (recorder.clone(), bootstrap.to_owned(), group.clone());
+    let (topic, directory) = (topic.clone(), directory.to_owned());
+    Worker::start(move |stop| {
+        let mut nth = 0;
+        while !stop.is_set() {
+            nth += 1;
+            let member = Member {
+                group: group.clone(),
+                name: format!("java-{nth}"),
+            };
+            let until = Instant::now() + Duration::from_secs(chance.between(40, 120));
+            let mut client =
+                consumer(&recorder, &bootstrap, member, &topic, &directory).expect("Kafka's consumer starts");
+            while !stop.is_set() && !client.has_ended() && Instant::now() < until {
+                stop.sleep(Duration::from_millis(200));
+            }
+            client.stop().expect("Kafka's consumer ends");
+        }
+    })
+}
+
+/// It commits after each poll.
+fn consumer(
     recorder: &Recorder,
     bootstrap: &str,
     member: Member,
@@ -175,16 +230,12 @@ pub fn member(
         .args(["--reset-policy", "earliest", "--command-config"])
         .arg(settings);
     let (recorder, topic, member) = (recorder.clone(), topic.clone(), Arc::new(member));
-    Client::start(
-        &member.name.clone(),
-        command,
-        &directory.join("logs"),
-        move |said| {
-            for event in events(said, &member, &topic) {
-                recorder.event(event);
-            }
-        },
-    )
+    let name = member.name.clone();
+    Client::start(&name, command, &directory.join("logs"), move |said| {
+        for event in events(said, &member, &topic) {
+            recorder.event(event);
+        }
+    })
 }
 
 /// What a line of the consumer says.

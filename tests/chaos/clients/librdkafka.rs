@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -64,6 +64,7 @@ fn write(recorder: &Recorder, config: &ClientConfig, topic: &Arc<str>, rate: u64
         .clone()
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", GIVEN_UP_AFTER_MS)
+        .set("debug", "eos")
         .set("queue.buffering.max.messages", "20000")
         .set("linger.ms", "10")
         .create_with_context(deliveries)
@@ -116,6 +117,10 @@ struct Deliveries {
 }
 
 impl ClientContext for Deliveries {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.recorder.diary(&format!("{facility} {message}"));
+    }
+
     fn error(&self, _: rdkafka::error::KafkaError, _: &str) {
         // Brokers come and go here all the time.
     }
@@ -132,7 +137,8 @@ impl ProducerContext for Deliveries {
                     index: message.partition(),
                 };
                 let id = id_of(message).expect("it is the value that was sent");
-                self.recorder.acknowledged(id, partition, message.offset());
+                let offset = Some(message.offset()).filter(|offset| *offset >= 0);
+                self.recorder.acknowledged(id, partition, offset);
             }
             Err(_) => self.recorder.failed(),
         }
@@ -150,6 +156,7 @@ pub fn members(
     bootstrap: &str,
     group: &Arc<str>,
     topic: &Arc<str>,
+    strategy: &'static str,
     mut chance: Chance,
 ) -> Worker {
     let (recorder, config) = (recorder.clone(), config(bootstrap));
@@ -164,7 +171,15 @@ pub fn members(
                 name: format!("librdkafka-{slot}-{nth}"),
             });
             let lives = Duration::from_secs(chance.between(15, 60));
-            consume(&recorder, &config, &member, &topic, Instant::now() + lives, &stop);
+            consume(
+                &recorder,
+                &config,
+                &member,
+                &topic,
+                strategy,
+                Instant::now() + lives,
+                &stop,
+            );
             stop.sleep(Duration::from_millis(chance.below(4_000)));
         }
     })
@@ -175,6 +190,7 @@ fn consume(
     config: &ClientConfig,
     member: &Arc<Member>,
     topic: &Arc<str>,
+    strategy: &str,
     until: Instant,
     stop: &Stop,
 ) {
@@ -190,7 +206,7 @@ fn consume(
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .set("session.timeout.ms", "10000")
-        .set("partition.assignment.strategy", "range")
+        .set("partition.assignment.strategy", strategy)
         .create_with_context(rebalances)
         .expect("a consumer's configuration is right");
     consumer.subscribe(&[topic]).expect("a topic's name");

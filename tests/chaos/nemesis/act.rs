@@ -71,6 +71,7 @@ impl Nemesis {
                 );
             }
             Kind::DamagedSegment => self.damage(kind, id, Target::Segment, false)?,
+            Kind::DamagedMetadata => self.damage(kind, id, Target::Metadata, false)?,
             Kind::DamagedIndex => {
                 let running = self.chance.percent(50);
                 self.damage(kind, id, Target::Index, running)?;
