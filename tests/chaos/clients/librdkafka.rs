@@ -65,6 +65,7 @@ fn write(recorder: &Recorder, config: &ClientConfig, topic: &Arc<str>, rate: u64
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", GIVEN_UP_AFTER_MS)
         .set("debug", "eos")
+        .set_log_level(RDKafkaLogLevel::Debug)
         .set("queue.buffering.max.messages", "20000")
         .set("linger.ms", "10")
         .create_with_context(deliveries)
