@@ -100,6 +100,17 @@ pub struct Fetched {
     pub records: Bytes,
 }
 
+/// Why nothing is asked for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rests {
+    /// Until it is assigned anew.
+    Idle,
+    /// Until then: milliseconds.
+    Until(i64),
+    /// Until the next group commit of its volume.
+    Unsynced,
+}
+
 /// What the leader said, as far as it is not in the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -230,24 +241,30 @@ impl Hosted {
         wait.map(Commit).ok_or_else(|| Unavailable::NotLeader.into())
     }
 
-    /// What to ask `leader` for next, if this broker follows it and does not rest. Otherwise when to look again, if that
-    /// is known: milliseconds.
-    pub(super) fn ask(&self, leader: BrokerId) -> Result<(Ask, Offset), Option<i64>> {
+    /// What to ask `leader` for next, if this broker follows it and does not rest.
+    pub(super) fn ask(self: &Arc<Self>, leader: BrokerId) -> Result<(Ask, Offset), Rests> {
         let now_ms = self.shared.now_ms();
-        let state = self.lock().map_err(|_| None)?;
+        let state = self.lock().map_err(|_| Rests::Idle)?;
         let Role::Follower(follower) = &state.role else {
-            return Err(None);
+            return Err(Rests::Idle);
         };
         if follower.leader() != leader {
-            return Err(None);
+            return Err(Rests::Idle);
         }
         if self.volume().health() != Health::Online {
-            return Err(Some(now_ms + crate::partition::follower::Follower::BACKOFF_MS));
+            return Err(Rests::Until(
+                now_ms + crate::partition::follower::Follower::BACKOFF_MS,
+            ));
+        }
+        // What another loop appended, from the leader before, is not this one's to confirm: a fetch offset means "on disk".
+        if self.waits_for_sync() && state.log.synced_end() < state.log.log_end() {
+            self.request_sync();
+            return Err(Rests::Unsynced);
         }
         follower
             .ask(&local(&state), now_ms)
             .map(|ask| (ask, state.high_watermark))
-            .ok_or(Some(follower.not_before_ms()))
+            .ok_or(Rests::Until(follower.not_before_ms()))
     }
 
     /// Takes what the leader answered to `ask`. Whether records were appended, which the next fetch must not confirm

@@ -1,7 +1,7 @@
 //! The loops that follow leaders: fetch, append, sync once per volume, fetch on.
 
 use super::PartitionKey;
-use super::append::{Fetched, Said};
+use super::append::{Fetched, Rests, Said};
 use super::hosted::Hosted;
 use super::link::{Dial, Link, LinkError};
 use super::replicas::Replicas;
@@ -155,7 +155,15 @@ pub(super) async fn run(
     let mut link: Option<Box<dyn Link>> = None;
     let mut rest = REST_FIRST;
     loop {
-        let (asked, wake_ms) = collect(&replicas, &lane, leader);
+        let Collected {
+            asked,
+            wake_ms,
+            unsynced,
+        } = collect(&replicas, &lane, leader);
+        if !unsynced.is_empty() {
+            synced(unsynced).await;
+            continue;
+        }
         let Some(epoch) = replicas.epoch(&metadata).filter(|_| !asked.is_empty()) else {
             pause(&replicas, &lane, wake_ms).await;
             continue;
@@ -179,8 +187,19 @@ pub(super) async fn run(
     }
 }
 
-/// What to ask for now, by topic and partition, and otherwise when to look again.
-pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> (Vec<Asked>, Option<i64>) {
+/// What to do now.
+#[derive(Default)]
+pub(super) struct Collected {
+    /// What to ask for, by topic and partition.
+    pub asked: Vec<Asked>,
+    /// Otherwise when to look again.
+    pub wake_ms: Option<i64>,
+    /// What to wait for before anything is asked.
+    pub unsynced: Vec<oneshot::Receiver<()>>,
+}
+
+/// What to ask for now.
+pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> Collected {
     let mut all: Vec<_> = lane.partitions.lock().values().cloned().collect();
     if !all.is_empty() {
         let first = lane.turn.fetch_add(1, Ordering::Relaxed) % all.len();
@@ -191,14 +210,19 @@ pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> (Ve
     let mut wake_ms: Option<i64> = None;
     let mut wake_at = |ms: i64| wake_ms = Some(wake_ms.map_or(ms, |wake_ms| wake_ms.min(ms)));
     let mut throttled_bytes = 0;
+    let mut dirty: Vec<Arc<Volume>> = Vec::new();
     for hosted in all {
         let (ask, high_watermark) = match hosted.ask(leader) {
             Ok(ask) => ask,
-            Err(Some(ms)) => {
+            Err(Rests::Until(ms)) => {
                 wake_at(ms);
                 continue;
             }
-            Err(None) => continue,
+            Err(Rests::Unsynced) => {
+                note_dirty(&mut dirty, hosted.volume());
+                continue;
+            }
+            Err(Rests::Idle) => continue,
         };
         let mut bytes_max = settings.replica_fetch_max_bytes;
         let room = replicas.room_to_fetch(&settings, &hosted);
@@ -225,7 +249,17 @@ pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> (Ve
             is_throttled: room.is_some(),
         });
     }
-    (asked, wake_ms)
+    Collected {
+        asked,
+        wake_ms,
+        unsynced: dirty.iter().map(|volume| volume.synced()).collect(),
+    }
+}
+
+fn note_dirty(dirty: &mut Vec<Arc<Volume>>, volume: &Arc<Volume>) {
+    if !dirty.iter().any(|known| Arc::ptr_eq(known, volume)) {
+        dirty.push(volume.clone());
+    }
 }
 
 async fn pause(replicas: &Replicas, lane: &Lane, wake_ms: Option<i64>) {
@@ -316,8 +350,12 @@ async fn fetch(
 
 /// Appends what came, and waits until it is on disk: the next fetch says that it is.
 async fn take(replicas: &Replicas, asked: Vec<Asked>, response: FetchResponse) {
-    // All are asked before the first is waited for: disks sync side by side.
-    for synced in append(replicas, asked, response) {
+    synced(append(replicas, asked, response)).await;
+}
+
+/// Waits for syncs. All were asked for before the first is waited for: disks sync side by side.
+async fn synced(syncs: Vec<oneshot::Receiver<()>>) {
+    for synced in syncs {
         // A volume that failed is offline, and nothing is asked for on it any more.
         if synced.await.is_err() {
             sleep(REST_FIRST).await;
@@ -361,11 +399,8 @@ pub(super) fn append(
             throttled_bytes += fetched.records.len();
         }
         let appended = hosted.fetched(&ask, &fetched);
-        if appended
-            && hosted.waits_for_sync()
-            && !dirty.iter().any(|volume| Arc::ptr_eq(volume, hosted.volume()))
-        {
-            dirty.push(hosted.volume().clone());
+        if appended && hosted.waits_for_sync() {
+            note_dirty(&mut dirty, hosted.volume());
         }
     }
     if throttled_bytes > 0 {

@@ -4,7 +4,7 @@
 //! They need [`super::Blocking::InPlace`].
 
 use super::error::ReadError;
-use super::fetcher::{self, Asked};
+use super::fetcher::{self, Asked, Collected};
 use super::hosted::Hosted;
 use super::poll::Fetch;
 use super::read::{At, Listed, Part, Reader};
@@ -39,6 +39,16 @@ pub struct Asking {
     /// What is asked.
     pub request: FetchRequest,
     asked: Vec<Asked>,
+}
+
+/// Why a loop does not ask now.
+pub enum Later {
+    /// Until something changes.
+    Idle,
+    /// Until then: milliseconds of this broker's clock.
+    Until(i64),
+    /// Until what was appended is on the disk.
+    Synced(Syncing),
 }
 
 /// What has to be synced before a loop may fetch on.
@@ -100,16 +110,23 @@ impl Replicas {
     /// What a loop asks for now, under the registration that `image` shows.
     ///
     /// # Errors
-    /// Nothing now; when to look again, if that is known: milliseconds of this broker's clock.
-    pub fn ask(&self, lane: Lane, image: &Image) -> Result<Asking, Option<i64>> {
+    /// Nothing now, and what it waits for.
+    pub fn ask(&self, lane: Lane, image: &Image) -> Result<Asking, Later> {
         let lanes = self.inner.fetchers.lanes();
         let found = lanes
             .iter()
             .find(|(place, _)| *place == (lane.leader, lane.number));
-        let (_, of_lane) = found.ok_or(None)?;
-        let (asked, wake_ms) = fetcher::collect(self, of_lane, lane.leader);
+        let (_, of_lane) = found.ok_or(Later::Idle)?;
+        let Collected {
+            asked,
+            wake_ms,
+            unsynced,
+        } = fetcher::collect(self, of_lane, lane.leader);
+        if !unsynced.is_empty() {
+            return Err(Later::Synced(Syncing(unsynced)));
+        }
         let epoch = self.epoch_in(image).filter(|_| !asked.is_empty());
-        let epoch = epoch.ok_or(wake_ms)?;
+        let epoch = epoch.ok_or(wake_ms.map_or(Later::Idle, Later::Until))?;
         let request = fetcher::request(self, &asked, epoch.0);
         Ok(Asking { request, asked })
     }

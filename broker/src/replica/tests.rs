@@ -2,6 +2,7 @@
 
 mod pair;
 mod single;
+mod stepped;
 
 use super::{PartitionKey, Replicas, testing};
 use bytes::Bytes;

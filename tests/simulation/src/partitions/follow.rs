@@ -4,7 +4,7 @@ use super::event::{Answer, Ask, Body, Chore, Place};
 use super::site::{Alter, Fetching};
 use super::submit::Purpose;
 use super::world::World;
-use flotilla_broker::replica::Lane;
+use flotilla_broker::replica::{Lane, Later};
 use flotilla_protocol::messages::FetchResponse;
 
 /// The first rest after a leader could not be reached; it doubles up to a second.
@@ -20,6 +20,7 @@ impl World {
     /// Lets each loop that may ask do so.
     pub(super) fn fetch(&mut self, place: usize) {
         let now_us = self.now_us;
+        let now_ms = self.sites[place].set_clock(now_us);
         let Some(process) = self.sites[place].process.as_mut() else {
             return;
         };
@@ -44,18 +45,12 @@ impl World {
             }
             match process.replicas.ask(lane, &process.image) {
                 Ok(asking) => asks.push((lane, asking)),
-                Err(wake_ms) => {
-                    if let Some(wake_ms) = wake_ms {
-                        let clock = &self.sites[place].clock;
-                        let now_ms = clock.load(std::sync::atomic::Ordering::Relaxed);
-                        let rest_us = wake_ms.saturating_sub(now_ms).clamp(1, 3_600_000) as u64 * 1_000;
-                        let until_us = now_us + rest_us;
-                        let process = self.sites[place].process.as_mut();
-                        if let Some(process) = process {
-                            process.lanes.insert(lane, Fetching::Resting { until_us });
-                        }
-                        return self.fetch(place);
-                    }
+                Err(Later::Idle) => {}
+                Err(Later::Synced(syncing)) => *fetching = Fetching::Syncing(syncing),
+                Err(Later::Until(wake_ms)) => {
+                    let rest_us = wake_ms.saturating_sub(now_ms).clamp(1, 3_600_000) as u64 * 1_000;
+                    let until_us = now_us + rest_us;
+                    *fetching = Fetching::Resting { until_us };
                 }
             }
         }
