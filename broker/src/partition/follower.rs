@@ -132,7 +132,9 @@ impl Follower {
     /// What to ask for next. None while it rests.
     #[must_use]
     pub fn ask(&self, local: &Local, now_ms: i64) -> Option<Ask> {
-        (now_ms >= self.not_before_ms).then_some(Ask {
+        // No rest is longer than that: if this one seems to be, then the clock was set back.
+        let rests = now_ms < self.not_before_ms && self.not_before_ms - now_ms <= Self::BACKOFF_MS;
+        (!rests).then_some(Ask {
             leader_epoch: self.epoch,
             fetch_offset: local.log_end,
             last_fetched_epoch: local.last_epoch,
@@ -350,6 +352,16 @@ mod tests {
         assert_eq!(answered(&mut follower, &local(), diverging, Some(shared)), []);
         assert_eq!(follower.ask(&local(), Follower::BACKOFF_MS - 1), None);
         assert!(follower.ask(&local(), Follower::BACKOFF_MS).is_some());
+    }
+
+    #[test]
+    fn rest_ends_when_the_clock_is_set_back() {
+        let mut follower = follower();
+        follower.rest(1_000_000);
+        assert_eq!(follower.ask(&local(), 1_000_000), None);
+        assert_eq!(follower.ask(&local(), 1_000_000 + Follower::BACKOFF_MS - 1), None);
+        // The clock shows an hour less: nobody rests for an hour.
+        assert!(follower.ask(&local(), 1_000_000 - 3_600_000).is_some());
     }
 
     #[test]
