@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -50,7 +51,8 @@ pub(super) async fn run(mut task: Task) {
         loaded = load_at_last(&task) => loaded,
     };
     if let Some(shard) = loaded {
-        let mut host = Host::new(&task, shard);
+        let clock = Clock::new();
+        let mut host = Host::new(task.place, task.partitions.clone(), shard, clock);
         task.phase.send_replace(Phase::Active);
         host.serve(&mut task).await;
         task.phase.send_replace(Phase::Gone);
@@ -88,7 +90,8 @@ async fn load_at_last(task: &Task) -> Option<Shard> {
     }
 }
 
-struct Host {
+/// A shard at work.
+pub(super) struct Host {
     place: Place,
     partitions: Arc<dyn Partitions>,
     shard: Shard,
@@ -102,12 +105,11 @@ struct Host {
 }
 
 impl Host {
-    fn new(task: &Task, mut shard: Shard) -> Self {
-        let clock = Clock::new();
+    pub(super) fn new(place: Place, partitions: Arc<dyn Partitions>, mut shard: Shard, clock: Clock) -> Self {
         let effects = shard.loaded(clock.now_ms());
         let mut host = Self {
-            place: task.place,
-            partitions: task.partitions.clone(),
+            place,
+            partitions,
             shard,
             clock,
             waiting: BTreeMap::new(),
@@ -145,16 +147,33 @@ impl Host {
                         self.apply(job);
                     }
                 }
-                () = sleep_until(wake) => {
-                    let effects = self.shard.tick(self.clock.now_ms());
-                    self.carry_out(effects);
-                }
+                () = sleep_until(wake) => self.tick(),
             }
             self.flush();
         }
     }
 
-    fn apply(&mut self, job: Job) {
+    /// Goes on with all that can go on now. Whether there is anything left to serve.
+    pub(super) fn step(&mut self) -> bool {
+        while !self.lost
+            && let Some(Some((write, result))) = self.commits.next().now_or_never()
+        {
+            self.settle(write, result);
+        }
+        let due = self.shard.next_deadline();
+        if due.is_some_and(|at_ms| at_ms <= self.clock.now_ms()) {
+            self.tick();
+        }
+        self.flush();
+        !self.lost
+    }
+
+    fn tick(&mut self) {
+        let effects = self.shard.tick(self.clock.now_ms());
+        self.carry_out(effects);
+    }
+
+    pub(super) fn apply(&mut self, job: Job) {
         let to = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.insert(to, job.answer);
@@ -248,7 +267,7 @@ impl Host {
         }
     }
 
-    fn unload(self) {
+    pub(super) fn unload(self) {
         let mut waiting = self.waiting;
         for effect in self.shard.unload() {
             if let Effect::Reply { to, reply } = effect
@@ -260,10 +279,12 @@ impl Host {
     }
 }
 
-/// Time that never goes back: the wall clock as it stood when the shard began, and what has passed since.
-struct Clock {
+/// Time that never goes back: the wall clock as it stood when the shard began, and what has passed since. Or what a
+/// simulation says, in milliseconds.
+pub(super) struct Clock {
     base_ms: u64,
     base: Instant,
+    told_ms: Option<Arc<AtomicU64>>,
 }
 
 impl Clock {
@@ -271,11 +292,22 @@ impl Clock {
         Self {
             base_ms: u64::try_from(crate::clock::now_ms()).unwrap_or(0),
             base: Instant::now(),
+            told_ms: None,
+        }
+    }
+
+    pub(super) fn told(now_ms: Arc<AtomicU64>) -> Self {
+        Self {
+            told_ms: Some(now_ms),
+            ..Self::new()
         }
     }
 
     fn now_ms(&self) -> u64 {
-        self.base_ms + self.base.elapsed().as_millis() as u64
+        match &self.told_ms {
+            Some(told_ms) => told_ms.load(Ordering::Relaxed),
+            None => self.base_ms + self.base.elapsed().as_millis() as u64,
+        }
     }
 
     /// Not before `at_ms` has come, to the millisecond.

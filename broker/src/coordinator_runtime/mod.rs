@@ -10,6 +10,7 @@ mod host;
 mod load;
 mod partitions;
 mod replicas;
+mod stepped;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use host::Job;
 
 pub use partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
 pub use replicas::of_replicas;
+pub use stepped::Stepped;
 
 /// Most requests that wait for one shard. At the limit, connections wait before they hand over another.
 const JOBS_WAITING_MAX: usize = 1_024;

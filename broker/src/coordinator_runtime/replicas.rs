@@ -1,7 +1,6 @@
 //! The replicas of this broker, as coordinators use them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use flotilla_protocol::Offset;
@@ -17,10 +16,9 @@ use crate::replica::{
 
 /// Size of the pieces that a log is loaded in: one of them is in memory at a time.
 const READ_BYTES_MAX: usize = 1024 * 1024;
-/// How long one wait for a commit takes before the next begins.
-const WAIT: Duration = Duration::from_secs(60);
 
-struct OfReplicas(Arc<Replicas>);
+/// See [`of_replicas`].
+pub(super) struct OfReplicas(pub(super) Arc<Replicas>);
 
 /// Both sides that [`super::Groups`] needs: the partitions, and what this broker is to those of `__consumer_offsets`.
 #[must_use]
@@ -64,14 +62,14 @@ impl Partitions for OfReplicas {
     fn wait_committed(&self, place: Place, end: Offset) -> BoxFuture<'static, Result<(), WriteError>> {
         let replicas = self.0.clone();
         Box::pin(async move {
-            loop {
-                let waited = replicas.wait_high_watermark(key(place), place.leader_epoch, end, WAIT);
-                match waited.await {
-                    // The mark has passed: what became of the in-sync set since does not matter here.
-                    Ok(()) | Err(AppendError::NotEnoughReplicasAfterAppend) => return Ok(()),
-                    Err(AppendError::Timeout) => {}
-                    Err(error) => return Err(refusal(&error)),
-                }
+            let committed = match replicas.commit_of(key(place), place.leader_epoch, end) {
+                Ok(commit) => commit.outcome().await,
+                Err(error) => Err(error),
+            };
+            match committed {
+                // The mark has passed: what became of the in-sync set since does not matter here.
+                Ok(()) | Err(AppendError::NotEnoughReplicasAfterAppend) => Ok(()),
+                Err(error) => Err(refusal(&error)),
             }
         })
     }
@@ -114,6 +112,7 @@ fn refusal(error: &AppendError) -> WriteError {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
 

@@ -71,6 +71,14 @@ impl Commit {
         }
     }
 
+    /// Waits as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Commit::wait`], but for the time.
+    pub async fn outcome(mut self) -> Result<(), AppendError> {
+        committed(self.0.outcome().await)
+    }
+
     /// How it ended. None while it has not.
     pub fn now(&mut self) -> Option<Result<(), AppendError>> {
         self.0.outcome().now_or_never().map(committed)

@@ -171,8 +171,20 @@ impl Replicas {
         offset: Offset,
         limit: Duration,
     ) -> Result<(), AppendError> {
-        let commit: Commit = self.find(key)?.commit_of(leader_epoch, offset)?;
-        commit.wait(limit).await
+        self.commit_of(key, leader_epoch, offset)?.wait(limit).await
+    }
+
+    /// What to wait on until all below `offset` is committed, while this broker leads in `leader_epoch`.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn commit_of(
+        &self,
+        key: PartitionKey,
+        leader_epoch: LeaderEpoch,
+        offset: Offset,
+    ) -> Result<Commit, AppendError> {
+        self.find(key)?.commit_of(leader_epoch, offset)
     }
 
     /// Reads whole batches as the leader. Never fewer than one where there is one. Begins at the log's start where `from`

@@ -29,6 +29,8 @@ impl World {
         let life = self.sites[place].life;
         for key in self.keys.clone() {
             let Some(stored) = replicas.stored(key) else {
+                // It was moved away: what comes back begins from nothing.
+                self.laws.committed.dropped(key, place);
                 continue;
             };
             if let Some(epoch) = stored.leads_in {
@@ -217,7 +219,7 @@ impl World {
             let end = first.map_or(Offset(0), |(end, _)| end);
             for client in &self.clients.all {
                 if let Kind::Consumer(consumer) = &client.kind
-                    && consumer.key(&self.keys) == Some(key)
+                    && consumer.key(&self.data_keys) == Some(key)
                     && consumer.position < end
                 {
                     return Some(format!(
@@ -231,6 +233,12 @@ impl World {
             match &client.kind {
                 Kind::Producer(producer) if !producer.is_content() => {
                     return Some(format!("producer {number} gets nothing acknowledged"));
+                }
+                Kind::Member(member) if !member.is_content => {
+                    return Some(format!(
+                        "member {number} of group {} commits nothing",
+                        member.group
+                    ));
                 }
                 Kind::Operator(operator) if !operator.is_idle() => {
                     return Some("the operator is not done".to_owned());
@@ -275,6 +283,9 @@ impl World {
                 }
             }
             self.counts.add("records at last", log.len() as u64);
+            if self.group_keys.contains(&key) {
+                continue;
+            }
             let once = appears_once(&name, log, is_idempotent);
             let kept = self.laws.acknowledged.check(key, &name, log);
             if !self.laws.is_lossy {

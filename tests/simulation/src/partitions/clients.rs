@@ -3,6 +3,7 @@
 
 use super::consumer::Consumer;
 use super::event::{Answer, Ask, Event, Place};
+use super::member::Member;
 use super::operator::Operator;
 use super::plan::Plan;
 use super::producer::Producer;
@@ -33,6 +34,7 @@ pub(super) enum Kind {
     Operator(Operator),
     Producer(Producer),
     Consumer(Consumer),
+    Member(Member),
 }
 
 impl Clients {
@@ -43,12 +45,19 @@ impl Clients {
             outstanding: None,
             is_due: true,
         };
-        let partitions: usize = plan.topics.iter().map(|topic| topic.partitions.len()).sum();
+        let partitions: usize = plan.data_topics().map(|topic| topic.partitions.len()).sum();
+        let groups = ["g0", "g1"].into_iter().take(plan.groups);
+        let members = groups.flat_map(|group| (0..2).map(move |_| Kind::Member(Member::new(group))));
         let operator = std::iter::once(Kind::Operator(Operator::default()));
         let producers = (0..plan.producers).map(|number| Kind::Producer(Producer::new(number as u64)));
         let consumers = (0..partitions).map(|number| Kind::Consumer(Consumer::new(number)));
         Self {
-            all: operator.chain(producers).chain(consumers).map(client).collect(),
+            all: operator
+                .chain(producers)
+                .chain(consumers)
+                .chain(members)
+                .map(client)
+                .collect(),
         }
     }
 
@@ -60,9 +69,14 @@ impl Clients {
 impl World {
     /// Sends a client's question.
     pub(super) fn client_asks(&mut self, client: usize, to: usize, ask: Ask) {
+        self.client_asks_within(client, to, ask, LIMIT_US);
+    }
+
+    /// The same, with another limit.
+    pub(super) fn client_asks_within(&mut self, client: usize, to: usize, ask: Ask, limit_us: u64) {
         let id = self.ask(Place::Client(client), Place::Broker(to), ask);
         self.clients.all[client].outstanding = Some(id);
-        self.after(LIMIT_US, Event::ClientLate { client, id });
+        self.after(limit_us, Event::ClientLate { client, id });
     }
 
     /// Asks any broker who leads.
@@ -87,6 +101,7 @@ impl World {
             Kind::Operator(_) => self.operator_acts(client),
             Kind::Producer(_) => self.producer_acts(client),
             Kind::Consumer(_) => self.consumer_acts(client),
+            Kind::Member(_) => self.member_acts(client),
         }
     }
 
@@ -107,6 +122,7 @@ impl World {
             Kind::Operator(_) => self.operator_answered(client, answer),
             Kind::Producer(_) => self.producer_answered(client, answer),
             Kind::Consumer(_) => self.consumer_answered(client, answer),
+            Kind::Member(_) => self.member_answered(client, answer),
         }
     }
 

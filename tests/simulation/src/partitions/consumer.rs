@@ -42,7 +42,7 @@ impl Consumer {
 
 impl World {
     pub(super) fn consumer_acts(&mut self, client: usize) {
-        let keys = self.keys.clone();
+        let keys = self.data_keys.clone();
         let Kind::Consumer(consumer) = &mut self.clients.all[client].kind else {
             return;
         };
@@ -91,7 +91,7 @@ impl World {
     }
 
     pub(super) fn consumer_answered(&mut self, client: usize, answer: Answer) {
-        let keys = self.keys.clone();
+        let keys = self.data_keys.clone();
         let may_lose = !self.plan.synced || self.plan.unclean;
         let Kind::Consumer(consumer) = &mut self.clients.all[client].kind else {
             return;

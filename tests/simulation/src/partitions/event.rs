@@ -1,13 +1,14 @@
 //! What happens next: events in order of time, and the messages among them.
 
 use bytes::Bytes;
+use flotilla_broker::group;
 use flotilla_broker::partition::follower::EpochEnd;
 use flotilla_broker::replica::{
     Acks, AppendError, Listed, Part, PartitionKey, Query, ReadError, Unavailable,
 };
 use flotilla_control::proto::metadata::{Request, Response};
 use flotilla_protocol::messages::{FetchRequest, FetchResponse};
-use flotilla_protocol::{BrokerId, LeaderEpoch, Offset};
+use flotilla_protocol::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
 use std::cmp::Ordering;
 
 /// Who sends and receives.
@@ -36,6 +37,10 @@ pub(super) enum Ask {
         key: PartitionKey,
         leader_epoch: LeaderEpoch,
     },
+    Group {
+        partition: PartitionIndex,
+        request: Box<group::Request>,
+    },
     EpochEnd {
         key: PartitionKey,
         current: LeaderEpoch,
@@ -55,6 +60,7 @@ pub(super) enum Answer {
     Leader(Option<(BrokerId, LeaderEpoch)>),
     Produced(Result<Offset, AppendError>),
     Consumed(Result<Part, ReadError>),
+    Group(Box<group::Reply>),
     Latest(Result<Option<Listed>, ReadError>),
     EpochEnd(Result<Option<EpochEnd>, Unavailable>),
     /// Nobody listens there.
@@ -93,6 +99,8 @@ pub(super) enum Chore {
     Late(u64),
     /// A fetch has.
     FetchLate(u64),
+    /// Deadlines of groups.
+    Groups,
     Observe,
     Reign,
 }

@@ -14,6 +14,7 @@ mod event;
 mod faults;
 mod follow;
 mod invariants;
+mod member;
 mod network;
 mod operator;
 mod plan;
@@ -37,6 +38,10 @@ pub fn kinds() -> Vec<&'static str> {
         "eligible leader replicas elected",
         "entries skipped",
         "fencings",
+        "group coordinators loaded",
+        "group generations joined",
+        "group offsets committed",
+        "group offsets fetched",
         "in-sync sets grown",
         "in-sync sets shrunk",
         "leaderships",

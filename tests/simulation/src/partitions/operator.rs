@@ -86,6 +86,8 @@ impl World {
                 (key, format!("{}-{index}", topic.name))
             });
             self.laws.names = named.collect();
+            let is_group = |key: &PartitionKey| self.laws.names[key].starts_with(super::plan::GROUPS);
+            (self.group_keys, self.data_keys) = self.keys.iter().copied().partition(is_group);
             return true;
         }
         let needed: std::collections::BTreeSet<i32> = self

@@ -4,6 +4,9 @@ use super::faults::Fault;
 use crate::dice::Dice;
 use std::collections::BTreeMap;
 
+/// Where groups live.
+pub(super) const GROUPS: &str = flotilla_broker::group::TOPIC;
+
 /// One topic.
 #[derive(Clone, Debug)]
 pub(super) struct TopicPlan {
@@ -35,6 +38,8 @@ pub(super) struct Plan {
     /// The kinds of faults of this seed: some only, so that each gets room to matter.
     pub faults: Vec<Fault>,
     pub producers: usize,
+    /// Consumer groups, of two members each.
+    pub groups: usize,
 }
 
 impl Plan {
@@ -50,14 +55,21 @@ impl Plan {
         set.unwrap_or(1)
     }
 
+    /// What producers write to.
+    pub fn data_topics(&self) -> impl Iterator<Item = &TopicPlan> {
+        self.topics.iter().filter(|topic| topic.name != GROUPS)
+    }
+
     pub fn draw(dice: &mut Dice) -> Self {
         let brokers = dice.between(3, 5) as usize;
         let synced = dice.chance(4, 5);
         let unclean = dice.chance(1, 16);
         let latecomers = usize::from(brokers > 3 && dice.chance(1, 3));
         let topics = (0..dice.between(1, 2))
-            .map(|number| topic(dice, number, brokers - latecomers, synced, unclean))
-            .collect();
+            .map(|number| topic(dice, &format!("t{number}"), brokers - latecomers, synced, unclean))
+            .collect::<Vec<_>>();
+        let mut topics = topics;
+        topics.push(topic(dice, GROUPS, brokers - latecomers, synced, unclean));
         let mut settings: BTreeMap<String, String> = [
             ("num.recovery.threads.per.data.dir", "1".to_owned()),
             ("replica.socket.timeout.ms", "1000".to_owned()),
@@ -97,12 +109,13 @@ impl Plan {
             faults_ms: dice.between(4_000, 20_000) as u64,
             fault_every_ms: dice.between(150, 2_500) as u64,
             faults,
+            groups: dice.between(1, 2) as usize,
             producers: dice.between(2, 4) as usize,
         }
     }
 }
 
-fn topic(dice: &mut Dice, number: i64, brokers: usize, synced: bool, unclean: bool) -> TopicPlan {
+fn topic(dice: &mut Dice, name: &str, brokers: usize, synced: bool, unclean: bool) -> TopicPlan {
     let factor = if dice.chance(1, 10) { 2 } else { 3 };
     // Among two replicas, one that may lack what is acknowledged leaves none to spare.
     let min_isr = if dice.chance(1, 4) { 1 } else { 2 };
@@ -131,7 +144,7 @@ fn topic(dice: &mut Dice, number: i64, brokers: usize, synced: bool, unclean: bo
         configs.insert("unclean.leader.election.enable".to_owned(), "true".to_owned());
     }
     TopicPlan {
-        name: format!("t{number}"),
+        name: name.to_owned(),
         partitions,
         configs,
     }

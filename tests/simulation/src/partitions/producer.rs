@@ -63,7 +63,7 @@ pub(super) fn is_idempotent(value: u64) -> bool {
 
 impl World {
     pub(super) fn producer_acts(&mut self, client: usize) {
-        if self.keys.is_empty() {
+        if self.data_keys.is_empty() {
             self.client_after(client, 100_000);
             return;
         }
@@ -75,7 +75,7 @@ impl World {
         }
         if producer.sending.is_none() {
             let dice = &mut self.dice.client;
-            let key = *dice.pick(&self.keys);
+            let key = *dice.pick(&self.data_keys);
             let count = dice.between(1, 4);
             let acks = if !producer.is_idempotent() && !self.is_healed && dice.chance(1, 5) {
                 Acks::Leader

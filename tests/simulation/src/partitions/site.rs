@@ -5,6 +5,8 @@ use super::event::{Chore, Event, Message, Place};
 use super::submit::Submission;
 use super::world::World;
 use crate::dice::Dice;
+use flotilla_broker::coordinator_runtime::Stepped;
+use flotilla_broker::group::Reply;
 use flotilla_broker::log::{Disk, Identity, SimDisk, TailBudget, Volume, VolumeOptions};
 use flotilla_broker::metadata::Image;
 use flotilla_broker::replica::{
@@ -16,6 +18,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
 
 /// The cluster of all simulations.
 pub(super) const CLUSTER: &str = "BwcHBwcHBwcHBwcHBwcHBw";
@@ -118,6 +122,9 @@ pub(super) struct Process {
     pub reign: Option<Reign>,
     pub wake_us: Option<u64>,
     pub is_observing: bool,
+    pub groups: Stepped,
+    /// Questions to groups that are not answered yet.
+    pub group_asks: Vec<(Place, u64, Receiver<Reply>)>,
 }
 
 impl Site {
@@ -180,6 +187,7 @@ impl Site {
             blocking: Blocking::InPlace,
         };
         let replicas = Replicas::open(config, |_| {}).map_err(|error: OpenError| error.to_string())?;
+        let groups = Stepped::new(&replicas, group_config());
         Ok(Process {
             replicas,
             incarnation,
@@ -200,7 +208,17 @@ impl Site {
             reign: None,
             wake_us: None,
             is_observing: false,
+            groups,
+            group_asks: Vec::new(),
         })
+    }
+}
+
+fn group_config() -> flotilla_broker::group::Config {
+    flotilla_broker::group::Config {
+        initial_rebalance_delay_ms: 100,
+        session_timeout_min_ms: 500,
+        ..flotilla_broker::group::Config::default()
     }
 }
 
@@ -243,6 +261,7 @@ impl World {
                     (Chore::Tick, self.tick_us()),
                     (Chore::Checkpoints, 700_000),
                     (Chore::Look, 1_000_000),
+                    (Chore::Groups, 100_000),
                 ] {
                     self.chore(place, chore, every_us);
                 }
@@ -306,6 +325,7 @@ impl World {
             self.start_after(place, 300_000);
             return;
         }
+        self.serve_groups(place);
         self.answer_fetches(place);
         self.answer_appends(place);
         self.fetch(place);
@@ -313,6 +333,30 @@ impl World {
         self.commit_groups(place);
         self.wake_later(place);
         self.check_site(place);
+    }
+
+    /// Lets the groups that this broker coordinates go on.
+    fn serve_groups(&mut self, place: usize) {
+        let now_ms = EPOCH_MS as u64 + self.now_us / 1_000;
+        let Some(process) = self.sites[place].process.as_mut() else {
+            return;
+        };
+        let loaded = process.groups.loaded();
+        process.groups.step(now_ms);
+        self.counts
+            .add("group coordinators loaded", process.groups.loaded() - loaded);
+        let mut answers = Vec::new();
+        for (from, id, mut reply) in std::mem::take(&mut process.group_asks) {
+            match reply.try_recv() {
+                Ok(reply) => answers.push((from, id, reply)),
+                Err(TryRecvError::Empty) => process.group_asks.push((from, id, reply)),
+                // The shard is gone: the client learns that when its time is up.
+                Err(TryRecvError::Closed) => {}
+            }
+        }
+        for (to, id, reply) in answers {
+            self.answer(place, to, id, super::event::Answer::Group(Box::new(reply)));
+        }
     }
 
     fn answer_fetches(&mut self, place: usize) {
@@ -513,6 +557,11 @@ impl World {
                         None
                     }
                 }
+            }
+            Ask::Group { partition, request } => {
+                let reply = process.groups.ask(partition, *request);
+                process.group_asks.push((from, id, reply));
+                None
             }
             Ask::Latest { key, leader_epoch } => {
                 Some(Answer::Latest(process.replicas.latest_offset(key, leader_epoch)))

@@ -47,6 +47,10 @@ pub(super) struct World {
     pub laws: Laws,
     /// The partitions, once they exist.
     pub keys: Vec<PartitionKey>,
+    /// Those that producers write to.
+    pub data_keys: Vec<PartitionKey>,
+    /// Those that groups live in.
+    pub group_keys: Vec<PartitionKey>,
     pub is_healed: bool,
     trace: Trace,
     queue: BinaryHeap<Scheduled>,
@@ -81,6 +85,8 @@ impl World {
             faults: Faults::default(),
             laws: Laws::new(&plan),
             keys: Vec::new(),
+            data_keys: Vec::new(),
+            group_keys: Vec::new(),
             is_healed: false,
             trace,
             queue: BinaryHeap::new(),
@@ -179,12 +185,14 @@ impl World {
             Chore::Reign => return self.reign(site),
             Chore::Tick => self.tick_us(),
             Chore::Checkpoints => 700_000,
+            Chore::Groups => 100_000,
             Chore::Look => 1_000_000,
         };
         if let Some(process) = &self.sites[site].process {
             match chore {
                 Chore::Tick => process.replicas.tick(),
                 Chore::Checkpoints => process.replicas.write_checkpoints(),
+                Chore::Groups => {}
                 _ => {
                     process.replicas.look_around();
                     process.replicas.retain();

@@ -3,6 +3,7 @@
 
 mod acknowledged_is_kept;
 mod consumer_never_skips;
+mod group_offsets_never_go_back;
 mod high_watermark_never_goes_back;
 mod idempotent_appears_once;
 mod in_sync_is_registered;
@@ -18,6 +19,7 @@ use consumer_never_skips::Consumed;
 use flotilla_broker::replica::PartitionKey;
 use flotilla_protocol::records::{HEADER_BYTES, Records, parse_batches};
 use flotilla_protocol::{LeaderEpoch, Offset};
+use group_offsets_never_go_back::GroupOffsets;
 use high_watermark_never_goes_back::Watermarks;
 use metadata_is_linearizable::Metadata;
 use one_leader_an_epoch::Leaders;
@@ -48,10 +50,12 @@ pub(super) fn records_of(batches: &[Bytes]) -> Vec<Record> {
             let (_, header, bytes) = batch.expect("a broker hands out whole batches");
             for record in Records::new(&header, &bytes[HEADER_BYTES..]) {
                 let record = record.expect("a broker hands out whole records");
-                let value = record.value.unwrap_or_default();
-                let value = value.get(..8).map_or(0, |value| {
-                    u64::from_be_bytes(value.try_into().expect("eight bytes are eight"))
-                });
+                let value = match record.key {
+                    None => record.value.unwrap_or_default().first_chunk().copied(),
+                    Some(_) => None,
+                };
+                // What a coordinator wrote is told apart by all of it.
+                let value = value.map_or_else(|| digest(&record), u64::from_be_bytes);
                 records.push(Record {
                     offset: record.offset,
                     epoch: header.partition_leader_epoch,
@@ -63,6 +67,14 @@ pub(super) fn records_of(batches: &[Bytes]) -> Vec<Record> {
     records
 }
 
+fn digest(record: &flotilla_protocol::records::Record<'_>) -> u64 {
+    let key = record.key.unwrap_or_default().iter();
+    let bytes = key.chain(&[0]).chain(record.value.unwrap_or_default());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// All rules, with what they remember.
 pub(super) struct Laws {
     pub names: BTreeMap<PartitionKey, String>,
@@ -72,6 +84,7 @@ pub(super) struct Laws {
     pub watermarks: Watermarks,
     pub metadata: Metadata,
     pub consumed: Consumed,
+    pub group_offsets: GroupOffsets,
     /// Whether records may be lost in this seed.
     pub is_lossy: bool,
 }
@@ -86,6 +99,7 @@ impl Laws {
             watermarks: Watermarks::default(),
             metadata: Metadata::default(),
             consumed: Consumed::default(),
+            group_offsets: GroupOffsets::default(),
             is_lossy: plan.is_lossy(),
         }
     }

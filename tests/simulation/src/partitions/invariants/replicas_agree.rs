@@ -33,6 +33,11 @@ impl Committed {
         self.looked.retain(|(_, of), _| *of != broker);
     }
 
+    /// A replica is not there any more.
+    pub fn dropped(&mut self, key: PartitionKey, broker: usize) {
+        self.looked.remove(&(key, broker));
+    }
+
     /// A replica holds `records` from where it was looked at last up to its high watermark.
     pub fn holds(
         &mut self,
