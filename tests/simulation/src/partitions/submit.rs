@@ -189,6 +189,7 @@ impl World {
             applied_index: process.index,
             want_fence: false,
             want_shut_down: process.is_stopping,
+            storage_full: *process.replicas.storage_full().borrow(),
         };
         let request = wrap(request::Request::BrokerHeartbeat(heartbeat));
         self.submit(place, request, Purpose::Beat, SESSION_US);
