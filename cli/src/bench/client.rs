@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use flotilla_broker::auth::scram;
 use flotilla_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use flotilla_protocol::{ApiKey, ErrorCode, Message as _, Request, Str, frame};
@@ -215,7 +215,7 @@ struct Segments {
     current: usize,
 }
 
-impl bytes::Buf for Segments {
+impl Buf for Segments {
     fn remaining(&self) -> usize {
         self.segments[self.current..].iter().map(Bytes::len).sum()
     }
