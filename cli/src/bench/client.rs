@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest response that is asked for here is a fetch of Kafka's `fetch.max.bytes` and one batch.
 const FRAME_BYTES_MAX: usize = 256 << 20;
 const READ_BYTES: usize = 256 * 1024;
+/// How an alert of TLS begins (RFC 8446, 5.1), which is no frame of Kafka's: none is that large.
+const TLS_ALERT: [u8; 2] = [21, 3];
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
@@ -164,6 +166,11 @@ impl Receiver {
     /// The next response, its header included.
     pub async fn receive(&mut self) -> anyhow::Result<Bytes> {
         loop {
+            if self.received.starts_with(&TLS_ALERT) {
+                bail!(
+                    "the broker speaks TLS; say so with security.protocol=SSL or SASL_SSL in --command-config"
+                );
+            }
             if let Some(frame) = frame::split(&mut self.received, FRAME_BYTES_MAX)? {
                 return Ok(frame);
             }

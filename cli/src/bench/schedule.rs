@@ -21,7 +21,8 @@ impl Schedule {
 
     /// How many are due by then.
     pub fn due_by(&self, elapsed: Duration) -> u64 {
-        (elapsed.as_secs_f64() * self.rate) as u64 + 1
+        // A record that is due now must not be missed for the sake of rounding.
+        (elapsed.as_secs_f64() * self.rate + 1e-6) as u64 + 1
     }
 }
 
