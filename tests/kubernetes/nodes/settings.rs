@@ -143,11 +143,15 @@ fn given_authority_and_its_successor_and_load_balancers_are_taken_up_without_a_r
     greets(&at, &second, "events-balanced")
         .expect_err("nobody is known by an authority of which nobody heard");
 
-    // What a cloud does, and what the owner of the authority does.
-    for (service, ip) in [
-        ("events-balanced", "203.0.113.20"),
-        ("events-balanced-0", "203.0.113.21"),
-    ] {
+    // What a cloud does, and what the owner of the authority does. Pods have a way to the addresses of nodes; no address is a node's and a
+    // load balancer's port at once.
+    let nodes = kubernetes.list("default", "nodes", "");
+    let addresses: Vec<String> = nodes
+        .iter()
+        .map(|node| kubernetes.address(node["metadata"]["name"].as_str().expect("a name")))
+        .collect();
+    let (begin, broker) = (&addresses[0], &addresses[1]);
+    for (service, ip) in [("events-balanced", begin), ("events-balanced-0", broker)] {
         let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}).to_string();
         namespace.kubectl(&[
             "patch",
@@ -162,10 +166,10 @@ fn given_authority_and_its_successor_and_load_balancers_are_taken_up_without_a_r
     give(&namespace, &second);
     kubernetes.until("where clients of the load balancer begin", SOON, || {
         let listeners = namespace.get(CLUSTER)?["status"]["listeners"].take();
-        (listeners["balanced"] == "203.0.113.20:9096").then_some(())
+        (listeners["balanced"] == format!("{begin}:9096")).then_some(())
     });
     eventually(MOUNTED_WITHIN, "TLS by the second authority", || {
-        greets(&at, &second, "203.0.113.21")
+        greets(&at, &second, broker)
     });
     kubernetes.until("the address in the user's Secret", SOON, || {
         let data = namespace.get("secret/reader")?["data"].take();
@@ -186,7 +190,7 @@ fn given_authority_and_its_successor_and_load_balancers_are_taken_up_without_a_r
         .ok();
     assert_eq!(read.trim(), "hello");
     let listed = client.kcat(&format!("{through} -L -t orders")).ok();
-    assert!(listed.contains("203.0.113.21:9096"), "{listed}");
+    assert!(listed.contains(&format!("{broker}:9096")), "{listed}");
 
     let after = namespace.get("pod/events-main-0").expect("the broker");
     let runs = |pod: &Value| {
