@@ -47,8 +47,8 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// A record that a broker acknowledged, and where it said that it is. Of a record that was sent again after five later batches, an
-/// idempotent producer is only told that it is there: its offset is not known.
+/// A record that a broker acknowledged, and where it said that it is. librdkafka takes a batch whose answer it missed for acknowledged
+/// when a later batch of the partition is: the offset is not known then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
     pub at: Moment,
