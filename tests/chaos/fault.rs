@@ -40,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All, with their weights.
+    /// All, with their weights. Those without weight are made only where they are named.
     pub const DRAWN: [(u64, Self); 15] = [
         (14, Self::Kill),
         (8, Self::Restart),
@@ -56,7 +56,7 @@ impl Kind {
         (3, Self::DamagedSegment),
         (3, Self::DamagedIndex),
         (3, Self::DamagedCheckpoint),
-        (2, Self::DamagedMetadata),
+        (0, Self::DamagedMetadata),
     ];
 
     /// Whether a replica may lose what it had: never two at a time, and only when the others have it all.
