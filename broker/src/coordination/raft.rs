@@ -11,7 +11,7 @@ use flotilla_control::proto::metadata::Entry;
 use flotilla_protocol::BrokerId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use openraft::error::{InitializeError, RaftError};
+use openraft::error::{Fatal, InitializeError, RaftError};
 use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy};
 use prost::Message as _;
 use tokio::sync::watch;
@@ -219,17 +219,8 @@ impl Member {
         let mut metrics = self.raft.metrics();
         loop {
             let now = metrics.borrow_and_update().clone();
-            if let Err(fatal) = &now.running_state {
-                let stopped = matches!(fatal, openraft::error::Fatal::Stopped);
-                if !stopped {
-                    failure.send_if_modified(|failure| {
-                        failure.get_or_insert_with(|| {
-                            format!("this broker's part in the metadata quorum failed: {fatal}")
-                        });
-                        true
-                    });
-                }
-                return;
+            if now.running_state.is_err() {
+                return report(&failure, why_ended(&now));
             }
             leadership.send_if_modified(|known| {
                 let current = leadership_of(&now);
@@ -251,10 +242,33 @@ impl Member {
                 return;
             }
             if metrics.changed().await.is_err() {
-                return;
+                return report(&failure, why_ended(&metrics.borrow()));
             }
         }
     }
+}
+
+/// Tells of a failure, unless one was told of before.
+fn report(failure: &watch::Sender<Option<String>>, why: Option<String>) {
+    if let Some(why) = why {
+        failure.send_if_modified(|failure| {
+            failure.get_or_insert(why);
+            true
+        });
+    }
+}
+
+/// Why Raft has ended, by the last of its figures. `None`: it was asked to. One that panics leaves figures that say nothing
+/// of it, and a broker without its part in the quorum must not go on as if it had one.
+fn why_ended(metrics: &Metrics) -> Option<String> {
+    let fatal = match &metrics.running_state {
+        Err(Fatal::Stopped) => return None,
+        Err(fatal) => fatal.to_string(),
+        Ok(()) => "it ended without a word, as after a panic".to_owned(),
+    };
+    Some(format!(
+        "this broker's part in the metadata quorum failed: {fatal}"
+    ))
 }
 
 fn leadership_of(metrics: &Metrics) -> Leadership {
@@ -308,5 +322,26 @@ impl Quorum for Member {
         let alone = metrics.membership_config.membership().voter_ids().count() == 1;
         let silent = metrics.millis_since_quorum_ack.unwrap_or_default();
         alone || Duration::from_millis(silent) < MAJORITY_SILENT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flotilla_protocol::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn raft_that_ends_without_a_word_has_failed_and_one_that_was_stopped_has_not() {
+        let mut metrics = Metrics::new_initial(VoterId::new(BrokerId(1), Uuid([1; 16])));
+        let panicked = why_ended(&metrics).unwrap();
+        assert!(
+            panicked.ends_with("it ended without a word, as after a panic"),
+            "{panicked}"
+        );
+        metrics.running_state = Err(Fatal::Panicked);
+        assert!(why_ended(&metrics).is_some());
+        metrics.running_state = Err(Fatal::Stopped);
+        assert_eq!(why_ended(&metrics), None);
     }
 }
