@@ -430,8 +430,9 @@ impl ProducerState {
     }
 }
 
-/// After the largest comes 0.
-fn next_sequence(last: i32) -> i32 {
+/// The sequence number after this one: after the largest comes 0.
+#[must_use]
+pub fn next_sequence(last: i32) -> i32 {
     last.checked_add(1).unwrap_or(0)
 }
 

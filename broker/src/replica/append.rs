@@ -3,11 +3,12 @@
 use super::admission::{self, Admitted};
 use super::error::{AppendError, Unavailable};
 use super::hosted::{Hosted, Role, State, Wait};
+use super::refused::Refused;
 use super::volume::Health;
 use crate::log;
 use crate::partition::follower::{Answer, Ask, Effect, EpochEnd, Local};
 use crate::partition::leader::Outcome;
-use crate::partition::producer_state::Verdict;
+use crate::partition::producer_state::{self, Verdict};
 use bytes::Bytes;
 use flotilla_protocol::records::BatchHeader;
 use flotilla_protocol::{BrokerId, LeaderEpoch, Offset};
@@ -133,6 +134,15 @@ pub enum Said {
     Other(Answer),
 }
 
+/// What a producer is told whose batch does not follow the last one.
+fn in_order(refused: &mut Refused, header: &BatchHeader, error: producer_state::Error) -> AppendError {
+    let behind = match error {
+        producer_state::Error::OutOfOrderSequence { last, .. } => refused.behind(header, last),
+        _ => None,
+    };
+    behind.unwrap_or_else(|| error.into())
+}
+
 impl Hosted {
     /// Appends what a client or a coordinator sent.
     ///
@@ -153,31 +163,41 @@ impl Hosted {
             Origin::Coordinator { .. } => admission::admit_own(records, &config)?,
         };
         let mut state = self.lock()?;
-        let leader_epoch = self.may_append(&state, acks, origin)?;
         let Admitted { bytes, header } = admitted;
-        let (base_offset, last_offset, log_append_time_ms, is_duplicate) =
-            match state.log.producers().check(&header)? {
-                Verdict::Accept => {
-                    let appended = state
-                        .log
-                        .append_leader(bytes, leader_epoch, now_ms)
-                        .map_err(|error| self.append_failed(error))?;
-                    let metrics = &self.shared.metrics;
-                    metrics
-                        .messages_in
-                        .add(u64::from(header.records_count.unsigned_abs()));
-                    metrics.bytes_in.add(appended.size_bytes as u64);
-                    self.appended(&mut state, i64::from(header.records_count));
-                    let log_append_time_ms = appended.log_append_time_ms;
-                    (
-                        appended.first_offset,
-                        appended.last_offset,
-                        log_append_time_ms,
-                        false,
-                    )
-                }
-                Verdict::Duplicate(batch) => (batch.first_offset, batch.last_offset, None, true),
-            };
+        let leader_epoch = match self.may_append(&state, acks, origin) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                state.refused.note(&header, &error);
+                return Err(error);
+            }
+        };
+        let verdict = match state.log.producers().check(&header) {
+            Ok(verdict) => verdict,
+            Err(error) => return Err(in_order(&mut state.refused, &header, error)),
+        };
+        let (base_offset, last_offset, log_append_time_ms, is_duplicate) = match verdict {
+            Verdict::Accept => {
+                state.refused.taken(&header);
+                let appended = state
+                    .log
+                    .append_leader(bytes, leader_epoch, now_ms)
+                    .map_err(|error| self.append_failed(error))?;
+                let metrics = &self.shared.metrics;
+                metrics
+                    .messages_in
+                    .add(u64::from(header.records_count.unsigned_abs()));
+                metrics.bytes_in.add(appended.size_bytes as u64);
+                self.appended(&mut state, i64::from(header.records_count));
+                let log_append_time_ms = appended.log_append_time_ms;
+                (
+                    appended.first_offset,
+                    appended.last_offset,
+                    log_append_time_ms,
+                    false,
+                )
+            }
+            Verdict::Duplicate(batch) => (batch.first_offset, batch.last_offset, None, true),
+        };
         let log_start_offset = state.log.log_start();
         let commit = match acks {
             Acks::Leader => None,

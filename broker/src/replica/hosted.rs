@@ -4,6 +4,7 @@ use super::PartitionKey;
 use super::error::Unavailable;
 use super::metrics::Metrics;
 use super::open::Blocking;
+use super::refused::Refused;
 use super::throttle::Throttles;
 use super::volume::{Health, Volume};
 use crate::log::{self, Log, SyncHandle};
@@ -76,6 +77,8 @@ pub(super) struct State {
     pub role: Role,
     pub high_watermark: Offset,
     pub watchers: Watchers,
+    /// What producers have to send again first.
+    pub refused: Refused,
     answers: HashMap<WaiterId, oneshot::Sender<Outcome>>,
     last_waiter: u64,
     /// Records appended since the last sync, and when the first of them came: for `flush.messages` and `flush.ms`.
@@ -205,6 +208,7 @@ impl Hosted {
                 role: Role::Idle,
                 high_watermark,
                 watchers: Watchers::default(),
+                refused: Refused::default(),
                 answers: HashMap::new(),
                 last_waiter: 0,
                 unflushed: Unflushed::default(),

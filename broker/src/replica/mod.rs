@@ -20,6 +20,7 @@ mod open;
 mod poll;
 mod producer_ids;
 mod read;
+mod refused;
 mod replicas;
 mod stepped;
 mod throttle;

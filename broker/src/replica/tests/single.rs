@@ -202,6 +202,97 @@ async fn repeated_batch_is_answered_with_its_first_place() {
 }
 
 #[tokio::test]
+async fn batches_behind_a_refused_one_are_refused_likewise_until_it_comes_again() {
+    let mut image = alone();
+    fold(
+        &mut image,
+        [
+            broker(1, 1),
+            setting("orders", "min.insync.replicas", "2"),
+            partition(1, 0, &[0, 1], &[0, 1], 4),
+        ],
+    );
+    let site = site(&image);
+    let put = |sequence, values: &[&str]| {
+        let batch = idempotent(7, sequence, values);
+        site.replicas.append(key(1, 0), &batch, Acks::All, Origin::Client)
+    };
+    let mut in_sync = |isr: &[i32], epoch| {
+        fold(&mut image, [partition(1, 0, &[0, 1], isr, epoch)]);
+        site.replicas.apply(&Arc::new(image.clone()));
+    };
+    assert_eq!(put(0, &["a"]).unwrap().base_offset, Offset(0));
+    in_sync(&[0], 5);
+    let refused = put(1, &["b", "c"]).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::NotEnoughReplicas(_)),
+        "{refused:?}"
+    );
+    // The other replica is back before the batches come that were on their way behind it.
+    in_sync(&[0, 1], 6);
+    for sequence in 3..7 {
+        assert_eq!(put(sequence, &["d"]).unwrap_err(), refused);
+    }
+    // More than five cannot be on their way: this producer has lost a batch.
+    let lost = put(7, &["e"]).unwrap_err();
+    assert!(
+        matches!(
+            lost,
+            AppendError::Producer(producer_state::Error::OutOfOrderSequence { .. })
+        ),
+        "{lost:?}"
+    );
+    assert_eq!(put(1, &["b", "c"]).unwrap().base_offset, Offset(1));
+    assert_eq!(put(3, &["d"]).unwrap().base_offset, Offset(3));
+    let gap = put(5, &["f"]).unwrap_err();
+    assert!(
+        matches!(
+            gap,
+            AppendError::Producer(producer_state::Error::OutOfOrderSequence { found: 5, .. })
+        ),
+        "{gap:?}"
+    );
+}
+
+#[tokio::test]
+async fn gap_that_does_not_begin_with_the_refused_batch_is_told() {
+    let mut image = alone();
+    fold(
+        &mut image,
+        [
+            broker(1, 1),
+            setting("orders", "min.insync.replicas", "2"),
+            partition(1, 0, &[0, 1], &[0, 1], 4),
+        ],
+    );
+    let site = site(&image);
+    let put = |sequence, values: &[&str]| {
+        let batch = idempotent(7, sequence, values);
+        site.replicas.append(key(1, 0), &batch, Acks::All, Origin::Client)
+    };
+    put(0, &["a"]).unwrap();
+    fold(&mut image, [partition(1, 0, &[0, 1], &[0], 5)]);
+    site.replicas.apply(&Arc::new(image.clone()));
+    let refused = put(2, &["c"]).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::NotEnoughReplicas(_)),
+        "{refused:?}"
+    );
+    fold(&mut image, [partition(1, 0, &[0, 1], &[0, 1], 6)]);
+    site.replicas.apply(&Arc::new(image));
+    for sequence in [2, 3] {
+        let gap = put(sequence, &["d"]).unwrap_err();
+        assert!(
+            matches!(
+                gap,
+                AppendError::Producer(producer_state::Error::OutOfOrderSequence { last: 0, .. })
+            ),
+            "{gap:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn acks_all_is_refused_below_the_minimum_and_acks_one_is_not() {
     let mut image = alone();
     fold(
