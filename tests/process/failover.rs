@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fleet::{Fleet, manifests};
+use crate::fleet::{Fleet, manifests, partition_of};
 use crate::kafka::config;
 use crate::writer::{Writer, check};
 
@@ -48,6 +48,29 @@ fn nothing_acknowledged_is_lost_when_all_brokers_are_killed() {
     assert_eq!(fleet.bootstrap(), before, "ports are kept");
     assert_resumed(&writer, Instant::now());
     check(&config(fleet.bootstrap()), "orders", &writer.finish());
+}
+
+#[test]
+fn killed_broker_leads_again_what_it_should_once_it_is_back() {
+    let fleet = Fleet::start(&manifests(3, &[("orders", 3, 3)]));
+    let preferred = |status: &serde_json::Value| {
+        (0..3).all(|number| {
+            let partition = partition_of(status, "orders", number);
+            partition.is_some_and(|partition| {
+                partition["leader"] == partition["replicas"][0]
+                    && partition["isr"].as_array().map(Vec::len) == Some(3)
+            })
+        })
+    };
+    fleet.wait_for_status(Duration::from_secs(20), "preferred leaders", preferred);
+    for id in 0..3 {
+        let killed = fleet.broker_pid(id);
+        fleet.kill_broker(id);
+        fleet.wait_for_status(Duration::from_secs(40), "the broker to lead again", |status| {
+            let pid = &status["brokers"][id as usize]["pid"];
+            pid.is_number() && *pid != killed && preferred(status)
+        });
+    }
 }
 
 /// After `killed`, what was in flight then drains first; five hundred more cannot all have been in flight.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::home::Home;
 
 /// A broker that ran this long and died is started again at once, as if it had never failed.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_secs(10);
 
 /// The longest pause before a broker is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);

@@ -72,6 +72,8 @@ pub struct Fleet {
     voters_again: Option<Instant>,
     /// Whether leadership is still to be evened out: after a start, a restart, and when partitions have moved.
     uneven: bool,
+    /// Brokers that died, each with the epoch that it had: until it has another, what is seen of it is of the past.
+    fallen: BTreeMap<BrokerId, Option<i64>>,
     /// Topics and Users that were followed and have no manifest now.
     missing: Missing,
 }
@@ -164,6 +166,7 @@ impl Fleet {
             again: None,
             voters_again: None,
             uneven: true,
+            fallen: BTreeMap::new(),
             missing: Missing::default(),
         })
     }
@@ -315,6 +318,8 @@ impl Fleet {
                 again_in,
             } => {
                 self.uneven = true;
+                let epoch = self.seen().and_then(|view| epoch_of(&view, *id));
+                self.fallen.insert(*id, epoch);
                 self.failures.insert(*id, *failures);
                 let when = match again_in.as_secs() {
                     0 => "at once".to_owned(),
@@ -428,8 +433,7 @@ impl Fleet {
         for id in changed {
             self.progress
                 .say(&format!("broker {id} is restarted for its new configuration"));
-            let epoch = |view: &View| view.brokers.get(&id.0).map(|broker| broker.broker_epoch);
-            let before = self.seen().and_then(|view| epoch(&view));
+            let before = self.seen().and_then(|view| epoch_of(&view, id));
             self.processes.restart(id).await;
             self.uneven = true;
             let deadline = Instant::now() + RESTART_TIMEOUT;
@@ -438,7 +442,7 @@ impl Fleet {
                     self.tell(&event);
                 }
                 // What is seen may still be from before: the new process has an epoch of its own.
-                let back = |view: &View| epoch(view) != before && view.online(id) && view.in_sync(id);
+                let back = |view: &View| epoch_of(view, id) != before && view.online(id) && view.in_sync(id);
                 if self.seen().is_some_and(|view| back(&view)) {
                     break;
                 }
@@ -528,7 +532,9 @@ impl Fleet {
             return Ok(());
         };
         let ids = self.ids();
-        if view.moving() > 0 || !ids.iter().all(|id| view.online(*id) && view.in_sync(*id)) {
+        self.fallen.retain(|id, epoch| epoch_of(&view, *id) == *epoch);
+        let whole = self.fallen.is_empty() && ids.iter().all(|id| view.online(*id) && view.in_sync(*id));
+        if view.moving() > 0 || !whole {
             return Ok(());
         }
         self.uneven = false;
@@ -632,6 +638,11 @@ impl Fleet {
         }
         self.home.remember(&self.memory)
     }
+}
+
+/// The epoch under which a broker is registered: each process has another.
+fn epoch_of(view: &View, id: BrokerId) -> Option<i64> {
+    view.brokers.get(&id.0).map(|broker| broker.broker_epoch)
 }
 
 /// The one Cluster among the manifests; more than one is a problem of the others.
