@@ -213,6 +213,20 @@ impl Leader {
         Ok(())
     }
 
+    /// Lets those members go at once that said that they have no room, and have fallen behind by that: to wait for the lag time
+    /// would hold all writes up for something that is known. While nothing is written they stay, as they lack nothing.
+    pub fn let_full_go(&mut self, now_ms: i64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut members = self
+            .followers
+            .iter()
+            .filter(|(broker, _)| self.in_sync.counts(**broker));
+        if members.any(|(_, progress)| progress.is_full) {
+            self.shrink(&mut effects, now_ms);
+        }
+        effects
+    }
+
     /// The local log grew to `log_end`. Nothing is committed by that: [`Leader::synced`] says when it counts.
     pub fn appended(&mut self, log_end: Offset) {
         self.local.log_end = self.local.log_end.max(log_end);
@@ -266,6 +280,9 @@ impl Leader {
         let start_moved = before.log_start != progress.log_start;
         let mut effects = Vec::new();
         self.grow(broker, &mut effects);
+        if fetch.is_full {
+            self.shrink(&mut effects, now_ms);
+        }
         if end_moved || !effects.is_empty() {
             self.advance(&mut effects, now_ms);
         }
@@ -455,7 +472,8 @@ impl Leader {
         let has_all = progress
             .log_end
             .is_some_and(|end| end >= self.local.high_watermark && end >= self.epoch_start);
-        if has_all && self.is_eligible(broker, progress) {
+        let would_leave = progress.is_full && progress.log_end != Some(self.local.log_end);
+        if has_all && !would_leave && self.is_eligible(broker, progress) {
             let mut isr = self.members_that_stay(|_, _| true);
             isr.extend(progress.broker_epoch.map(|epoch| (broker, epoch)));
             isr.sort_unstable();

@@ -54,6 +54,7 @@ fn fetch(broker: BrokerId, offset: i64) -> Fetched {
         offset: Offset(offset),
         log_start: Offset(0),
         broker_epoch: registered(broker),
+        is_full: false,
     }
 }
 
@@ -219,6 +220,56 @@ fn fetch_under_another_registration_does_not_join_and_an_older_one_is_refused() 
             registered: registered(B),
         })
     );
+}
+
+fn full(broker: BrokerId, offset: i64) -> Fetched {
+    Fetched {
+        is_full: true,
+        ..fetch(broker, offset)
+    }
+}
+
+#[test]
+fn full_follower_leaves_with_the_first_record_that_it_lacks_and_holds_nothing_up() {
+    let mut leader = leader(&[ME.0, B, C], 2);
+    assert_eq!(leader.fetched(B, &full(B, 10), 0), Ok(vec![]));
+    assert_eq!(leader.let_full_go(0), [], "it lacks nothing");
+    assert_eq!(grow_to(&mut leader, 20), []);
+    let without_b = proposal(&[ME.0, C]);
+    assert_eq!(leader.let_full_go(0), [Effect::Propose(without_b.clone())]);
+    assert_eq!(leader.let_full_go(0), [], "one proposal at a time");
+    assert_eq!(fetched(&mut leader, C, 20, 0), [], "the set has not changed yet");
+    assert_eq!(
+        leader.answered(&without_b, accepted(&[ME.0, C]), 0),
+        [
+            Effect::InSyncChanged { joined: 0, left: 1 },
+            Effect::HighWatermark(Offset(20)),
+        ]
+    );
+    assert_eq!(leader.fetched(B, &full(B, 10), 0), Ok(vec![]));
+}
+
+#[test]
+fn full_follower_that_fetches_behind_the_end_leaves_and_returns_once_it_has_room() {
+    let mut leader = leader(&[ME.0, B, C], 2);
+    assert_eq!(grow_to(&mut leader, 20), []);
+    let without_b = proposal(&[ME.0, C]);
+    assert_eq!(
+        leader.fetched(B, &full(B, 10), 0),
+        Ok(vec![Effect::Propose(without_b.clone())])
+    );
+    leader.answered(&without_b, accepted(&[ME.0, C]), 0);
+    // As far as the mark it has everything, but it will not have what comes.
+    assert_eq!(leader.fetched(B, &full(B, 10), 0), Ok(vec![]));
+    assert_eq!(
+        fetched(&mut leader, C, 20, 0),
+        [Effect::HighWatermark(Offset(20))]
+    );
+    let with_b = Proposal {
+        partition_epoch: 8,
+        ..proposal(&[ME.0, B, C])
+    };
+    assert_eq!(fetched(&mut leader, B, 20, 0), [Effect::Propose(with_b)]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub struct Progress {
     pub log_start: Option<Offset>,
     /// The registration that its fetches came from (KIP-903).
     pub broker_epoch: Option<BrokerEpoch>,
+    /// Whether its last fetch said that it has no room for records.
+    pub is_full: bool,
     /// When it was last known to have all that the leader had, in milliseconds.
     pub last_caught_up_ms: i64,
     /// When it fetched last, in milliseconds, and the end of the leader's log then.
@@ -26,6 +28,7 @@ impl Progress {
             log_end: None,
             log_start: None,
             broker_epoch: None,
+            is_full: false,
             last_caught_up_ms: if in_sync { now_ms } else { i64::MIN },
             last_fetch: None,
         }
@@ -44,13 +47,16 @@ impl Progress {
         self.log_end = Some(fetch.offset);
         self.log_start = Some(fetch.log_start);
         self.broker_epoch = Some(fetch.broker_epoch);
+        self.is_full = fetch.is_full;
         self.last_fetch = Some((now_ms, leader_end));
     }
 
-    /// Whether it has all of the leader's log, or had within the lag time.
+    /// Whether it has all of the leader's log, or had within the lag time. One that has no room will not get what it lacks, so that it
+    /// is not waited for.
     #[must_use]
     pub fn is_caught_up(&self, leader_end: Offset, now_ms: i64, lag_time_max_ms: i64) -> bool {
-        self.log_end == Some(leader_end) || now_ms.saturating_sub(self.last_caught_up_ms) <= lag_time_max_ms
+        let is_near = !self.is_full && now_ms.saturating_sub(self.last_caught_up_ms) <= lag_time_max_ms;
+        self.log_end == Some(leader_end) || is_near
     }
 }
 
@@ -63,6 +69,8 @@ pub struct Fetched {
     pub log_start: Offset,
     /// The registration that it sends under (KIP-903).
     pub broker_epoch: BrokerEpoch,
+    /// Whether it has no room for records.
+    pub is_full: bool,
 }
 
 #[cfg(test)]
@@ -74,6 +82,7 @@ mod tests {
             offset: Offset(offset),
             log_start: Offset(0),
             broker_epoch: BrokerEpoch(7),
+            is_full: false,
         }
     }
 
@@ -96,6 +105,20 @@ mod tests {
         progress.fetched(&fetch(10), Offset(10), 100);
         assert!(progress.is_caught_up(Offset(10), 1_000_000, 50));
         assert!(!progress.is_caught_up(Offset(11), 1_000_000, 50));
+    }
+
+    #[test]
+    fn full_follower_is_caught_up_at_the_end_only() {
+        let mut progress = Progress::unheard(true, 0);
+        let full = Fetched {
+            is_full: true,
+            ..fetch(10)
+        };
+        progress.fetched(&full, Offset(10), 100);
+        assert!(progress.is_caught_up(Offset(10), 100, 50));
+        assert!(!progress.is_caught_up(Offset(11), 100, 50));
+        progress.fetched(&fetch(10), Offset(11), 110);
+        assert!(progress.is_caught_up(Offset(11), 110, 50), "it has room again");
     }
 
     #[test]

@@ -279,11 +279,6 @@ impl Hosted {
         if follower.leader() != leader {
             return Err(Rests::Idle);
         }
-        if self.volume().health() != Health::Online {
-            return Err(Rests::Until(
-                now_ms + crate::partition::follower::Follower::BACKOFF_MS,
-            ));
-        }
         // What another loop appended, from the leader before, is not this one's to confirm: a fetch offset means "on disk".
         if self.waits_for_sync() && state.log.synced_end() < state.log.log_end() {
             self.request_sync();

@@ -5,7 +5,7 @@ use super::append::{Fetched, Rests, Said};
 use super::hosted::Hosted;
 use super::link::{Dial, Link, LinkError};
 use super::replicas::Replicas;
-use super::volume::Volume;
+use super::volume::{Health, Volume};
 use crate::coordination::Metadata;
 use crate::partition::follower::{Answer, Ask};
 use flotilla_control::settings::BrokerSettings;
@@ -224,7 +224,13 @@ pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> Col
             }
             Err(Rests::Idle) => continue,
         };
-        let mut bytes_max = settings.replica_fetch_max_bytes;
+        // Asking for nothing tells the leader that there is no room here, so that it need not wait for this replica.
+        let has_room = hosted.volume().health() == Health::Online;
+        let mut bytes_max = if has_room {
+            settings.replica_fetch_max_bytes.max(1)
+        } else {
+            0
+        };
         let room = replicas.room_to_fetch(&settings, &hosted);
         if let Some(room) = room {
             let left = room.bytes.saturating_sub(throttled_bytes);
@@ -385,11 +391,12 @@ pub(super) fn append(
     for Asked {
         hosted,
         ask,
+        bytes_max,
         is_throttled,
         ..
     } in asked
     {
-        let fetched = match answers.remove(&hosted.key()) {
+        let mut fetched = match answers.remove(&hosted.key()) {
             Some(data) if refused == ErrorCode::None => fetched(data),
             // A request that was refused as a whole: under a broker epoch that is over, say.
             _ if refused != ErrorCode::None => not_now(),
@@ -397,6 +404,10 @@ pub(super) fn append(
         };
         if is_throttled {
             throttled_bytes += fetched.records.len();
+        }
+        if bytes_max == 0 && !fetched.records.is_empty() {
+            // A leader of an older version sends a batch all the same.
+            fetched.records = bytes::Bytes::new();
         }
         let appended = hosted.fetched(&ask, &fetched);
         if appended && hosted.waits_for_sync() {

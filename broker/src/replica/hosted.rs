@@ -459,11 +459,10 @@ impl Hosted {
         let waits_for_sync = self.waits_for_sync();
         if let Role::Leader(leader) = &mut state.role {
             leader.appended(end);
-            let effects = if waits_for_sync {
-                Vec::new()
-            } else {
-                leader.synced(end, now_ms)
-            };
+            let mut effects = leader.let_full_go(now_ms);
+            if !waits_for_sync {
+                effects.extend(leader.synced(end, now_ms));
+            }
             self.run(state, effects);
         }
         state.watchers.log_end_moved();

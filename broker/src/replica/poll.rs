@@ -125,14 +125,16 @@ impl Replicas {
         let settings = self.settings();
         for ((_, query), hosted) in fetch.partitions.iter().zip(hosted) {
             let mut left = fetch.bytes_max.saturating_sub(bytes);
-            let (mut is_throttled, mut is_held_back) = (false, false);
+            // A follower without room gets nothing, and hears of marks when it has room again.
+            let is_full = fetch.reader.is_replica() && query.bytes_max == 0;
+            let (mut is_throttled, mut is_held_back) = (false, is_full);
             if let (Some(hosted), Reader::Replica { broker, .. }) = (hosted, fetch.reader)
                 && let Some(room) = self.room_to_send(&settings, hosted, broker)
             {
                 let room_left = room.bytes.saturating_sub(throttled_bytes);
                 left = left.min(room_left);
-                (is_throttled, is_held_back) = (true, room_left == 0);
-                if is_held_back {
+                (is_throttled, is_held_back) = (true, is_full || room_left == 0);
+                if room_left == 0 && !is_full {
                     let wait = Duration::from_millis(u64::try_from(room.again_in_ms).unwrap_or(0).max(1));
                     again_in = Some(again_in.map_or(wait, |sooner: Duration| sooner.min(wait)));
                 }

@@ -69,7 +69,7 @@ pub struct Query {
     pub last_fetched_epoch: LeaderEpoch,
     /// A follower's log start.
     pub log_start: Offset,
-    /// At most so many bytes, the first batch of all aside.
+    /// At most so many bytes, the first batch of all aside. A follower that asks for none says that it has no room.
     pub bytes_max: usize,
     /// The high watermark that a follower knows (KIP-1166). [`Offset`] of `i64::MAX` where it says nothing.
     pub high_watermark: Offset,
@@ -253,6 +253,7 @@ impl Hosted {
             offset: query.offset,
             log_start: query.log_start,
             broker_epoch: epoch,
+            is_full: query.bytes_max == 0,
         };
         let effects =
             leader
