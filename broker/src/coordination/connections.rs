@@ -1,28 +1,40 @@
 //! Which brokers are connected to this one. When the last connection of a broker breaks, its process is likely gone: the
-//! system closes what a killed process had open. The controller then waits for a shorter time before it fences.
+//! system closes what a killed process had open. It is knocked at then, and where its machine says that nobody listens there, it is
+//! gone for certain. The controller waits for a shorter time before it fences the one, and hardly at all for the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use flotilla_protocol::BrokerId;
+use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
 use tonic::transport::server::Connected;
+
+/// Between two knocks at a broker that hung up.
+const KNOCK_INTERVAL: Duration = Duration::from_millis(50);
+/// For so long after it hung up a broker is knocked at: its session ends then without that.
+const KNOCKED_FOR: Duration = Duration::from_secs(1);
 
 /// The connections from other brokers.
 #[derive(Debug, Default)]
 pub struct Connections {
     brokers: Mutex<BTreeMap<BrokerId, Line>>,
+    broke: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Line {
     open: usize,
     broken: Option<Instant>,
+    /// Nobody listened where the broker should be, after its last connection broke.
+    is_refused: bool,
 }
 
 impl Connections {
@@ -33,6 +45,7 @@ impl Connections {
         let line = brokers.entry(broker).or_default();
         line.open += 1;
         line.broken = None;
+        line.is_refused = false;
         Open {
             connections: self.clone(),
             broker,
@@ -49,11 +62,59 @@ impl Connections {
             .collect()
     }
 
+    /// Of those that have no connection now, the ones whose process is known to be gone.
+    #[must_use]
+    pub fn refused(&self) -> BTreeSet<BrokerId> {
+        let brokers = self.brokers.lock();
+        let refused = brokers
+            .iter()
+            .filter(|(_, line)| line.broken.is_some() && line.is_refused);
+        refused.map(|(broker, _)| *broker).collect()
+    }
+
+    /// Knocks at brokers that hung up, without end. `is_refused` says whether nobody listens where a broker should be.
+    pub async fn knock(self: Arc<Self>, is_refused: impl AsyncFn(BrokerId) -> bool) {
+        loop {
+            let doubtful = self.doubtful(Instant::now());
+            if doubtful.is_empty() {
+                self.broke.notified().await;
+                continue;
+            }
+            let knocks = doubtful.into_iter().map(async |(broker, broken)| {
+                if is_refused(broker).await {
+                    self.note_refused(broker, broken);
+                }
+            });
+            join_all(knocks).await;
+            sleep(KNOCK_INTERVAL).await;
+        }
+    }
+
+    /// Those that broke a moment ago, and are not known to be gone.
+    fn doubtful(&self, now: Instant) -> Vec<(BrokerId, Instant)> {
+        let brokers = self.brokers.lock();
+        let doubtful = brokers.iter().filter(|(_, line)| !line.is_refused);
+        doubtful
+            .filter_map(|(broker, line)| Some((*broker, line.broken?)))
+            .filter(|(_, broken)| now.saturating_duration_since(*broken) < KNOCKED_FOR)
+            .collect()
+    }
+
+    /// A knock counts for the break that it followed only.
+    fn note_refused(&self, broker: BrokerId, broken: Instant) {
+        if let Some(line) = self.brokers.lock().get_mut(&broker)
+            && line.broken == Some(broken)
+        {
+            line.is_refused = true;
+        }
+    }
+
     fn closed(&self, broker: BrokerId) {
         if let Some(line) = self.brokers.lock().get_mut(&broker) {
             line.open = line.open.saturating_sub(1);
             if line.open == 0 {
                 line.broken = Some(Instant::now());
+                self.broke.notify_one();
             }
         }
     }
@@ -151,5 +212,48 @@ mod tests {
         );
         let _again = connections.open(BrokerId(1));
         assert_eq!(connections.broken(), BTreeMap::new());
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_hung_up_is_knocked_at_until_it_is_known_to_be_gone_or_is_back() {
+        let connections = Arc::new(Connections::default());
+        let knocks = Arc::new(Mutex::new(BTreeMap::<BrokerId, u32>::new()));
+        let counted = knocks.clone();
+        let knocking = connections.clone().knock(async move |broker| {
+            let mut knocks = counted.lock();
+            let count = knocks.entry(broker).or_default();
+            *count += 1;
+            // The first knock finds the process about to end, still listening; broker 2 listens on.
+            broker == BrokerId(1) && *count == 2
+        });
+        let task = tokio::spawn(knocking);
+        let (gone, hung_up) = (connections.open(BrokerId(1)), connections.open(BrokerId(2)));
+        drop((gone, hung_up));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while connections.refused().is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", knocks.lock());
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));
+        assert_eq!(knocks.lock()[&BrokerId(1)], 2);
+        assert!(knocks.lock()[&BrokerId(2)] >= 1);
+        let _again = connections.open(BrokerId(1));
+        assert_eq!(connections.refused(), BTreeSet::new());
+        task.abort();
+    }
+
+    #[test]
+    fn a_knock_counts_for_the_break_that_it_followed_only() {
+        let connections = Arc::new(Connections::default());
+        drop(connections.open(BrokerId(1)));
+        let [(_, broken)] = connections.doubtful(Instant::now())[..] else {
+            panic!("it broke");
+        };
+        assert_eq!(connections.doubtful(broken + KNOCKED_FOR), []);
+        connections.note_refused(BrokerId(1), broken - KNOCK_INTERVAL);
+        assert_eq!(connections.refused(), BTreeSet::new());
+        connections.note_refused(BrokerId(1), broken);
+        assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));
+        assert_eq!(connections.doubtful(broken), []);
     }
 }

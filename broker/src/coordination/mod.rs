@@ -210,16 +210,23 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let observer = Observer {
         broker: config.broker,
         member: member.clone(),
-        peers,
+        peers: peers.clone(),
         publisher,
         metadata: metadata.clone(),
         controller: controller.clone(),
         failure: failure.clone(),
     };
+    let knocking = {
+        let peers = peers.clone();
+        connections
+            .clone()
+            .knock(async move |broker| peers.is_refused(broker).await)
+    };
     let incoming = listener::incoming(listener, tls.clone(), connections);
     let tasks = vec![
         tokio::spawn(serve(incoming, service, fleet, stop.clone())),
         until(&stop, driving),
+        until(&stop, knocking),
         until(&stop, observer.run()),
         until(&stop, tls.clone().follow(config.tls.clone())),
     ];

@@ -32,6 +32,8 @@ use super::tls::Tls;
 
 /// TCP and TLS handshake with a broker.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a machine may take to say that nobody listens.
+const KNOCK_TIMEOUT: Duration = Duration::from_millis(100);
 /// A connection over which nothing comes is asked for a sign of life after this, and given up after as much again.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// No message between brokers is larger.
@@ -107,6 +109,19 @@ impl Peers {
             }
         }
         addresses
+    }
+
+    /// Whether nobody listens where a broker should be, as its machine says: its process is gone then. A machine that is gone itself,
+    /// or cut off, says nothing.
+    pub async fn is_refused(&self, broker: BrokerId) -> bool {
+        let addresses = self.addresses(broker, None);
+        for address in &addresses {
+            let knocked = timeout(KNOCK_TIMEOUT, TcpStream::connect(address)).await;
+            if !matches!(knocked, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused) {
+                return false;
+            }
+        }
+        !addresses.is_empty()
     }
 
     /// A connection to a broker; it is made when it is first used. `remembered` is an address that is tried last.

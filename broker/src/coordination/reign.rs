@@ -168,6 +168,7 @@ impl<Q: Quorum> Reign<Q> {
             .brokers()
             .filter(|broker| !broker.fenced)
             .map(|broker| broker.id);
+        self.sessions.refused(self.connections.refused());
         let silent: Vec<i32> = self
             .sessions
             .expired(unfenced, &self.connections.broken(), now)

@@ -1,7 +1,7 @@
 //! Which brokers have been heard of lately. Kept in the controller's memory alone: a new controller gives everyone a full
 //! session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use flotilla_protocol::BrokerId;
@@ -14,6 +14,7 @@ pub struct Sessions {
     begun: Instant,
     checked: Instant,
     brokers: BTreeMap<BrokerId, Session>,
+    refused: BTreeSet<BrokerId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,14 @@ impl Sessions {
             begun: now,
             checked: now,
             brokers: BTreeMap::new(),
+            refused: BTreeSet::new(),
         }
+    }
+
+    /// The brokers of which it is known that nobody listens where they should be: of those whose connections broke, these get a
+    /// tenth of a session to be heard of again, under a new controller too. The old one's connections are as gone as theirs.
+    pub fn refused(&mut self, brokers: BTreeSet<BrokerId>) {
+        self.refused = brokers;
     }
 
     /// A broker was heard of.
@@ -83,9 +91,12 @@ impl Sessions {
                 && self.begun.saturating_duration_since(at) < self.timeout * 2
                 && slept.is_zero()
             {
-                session.end = session
-                    .end
-                    .min((at + self.timeout / 2).max(self.begun + self.timeout / 4));
+                let heard_by = if self.refused.contains(&broker) {
+                    at + self.timeout / 10
+                } else {
+                    (at + self.timeout / 2).max(self.begun + self.timeout / 4)
+                };
+                session.end = session.end.min(heard_by);
             }
             if session.end <= now {
                 expired.push(broker);
@@ -161,6 +172,37 @@ mod tests {
             sessions.expired(BROKERS, &broken, start + MILLIS(600)),
             [BrokerId(0)]
         );
+    }
+
+    #[test]
+    fn a_broker_that_is_known_to_be_gone_gets_a_tenth_of_a_session() {
+        let start = Instant::now();
+        let mut sessions = Sessions::new(MILLIS(1000), start);
+        for broker in BROKERS {
+            sessions.heard(broker, start);
+        }
+        let broken = BTreeMap::from([
+            (BrokerId(0), start + MILLIS(100)),
+            (BrokerId(1), start + MILLIS(100)),
+        ]);
+        sessions.refused(BTreeSet::from(BROKERS));
+        assert_eq!(sessions.expired(BROKERS, &broken, start + MILLIS(190)), []);
+        sessions.heard(BrokerId(1), start + MILLIS(195));
+        assert_eq!(
+            sessions.expired(BROKERS, &broken, start + MILLIS(200)),
+            [BrokerId(0)],
+            "the other one was heard of again"
+        );
+    }
+
+    #[test]
+    fn a_new_controller_need_not_wait_for_one_that_is_known_to_be_gone() {
+        let start = Instant::now();
+        let begun = start + MILLIS(700);
+        let mut sessions = Sessions::new(MILLIS(1000), begun);
+        let broken = BTreeMap::from([(BrokerId(0), start), (BrokerId(1), start)]);
+        sessions.refused(BTreeSet::from([BrokerId(0)]));
+        assert_eq!(sessions.expired(BROKERS, &broken, begun), [BrokerId(0)]);
     }
 
     #[test]
