@@ -6,6 +6,8 @@ cache := env("FLOTILLA_CACHE", env("HOME") / ".cache/flotilla")
 kubernetes_version := `sed -n 's/^kubernetes_version=//p' tests/kubernetes/install`
 helm := cache / "kubernetes-" + kubernetes_version / "bin/helm"
 
+endurance := "FLOTILLA_ENDURANCE_REPORT=$PWD/docs/endurance.md cargo test --release --workspace --features flotilla-cli/endurance-suite --test endurance -- --nocapture --test-threads 1"
+
 # List the recipes
 default:
     @just --list --unsorted
@@ -37,6 +39,37 @@ test-chaos seconds="300" *options:
     tests/clients/install
     tests/chaos/install
     cargo test --workspace --features flotilla-cli/chaos-suite --test chaos -- --seconds {{ seconds }} {{ options }}
+
+# All that is measured under faults, in full length: about two hours on a quiet machine, as root
+test-endurance: test-failover test-restarts test-recovery test-power-cut test-full-disk test-false-alarms
+
+# A power cut and a full disk, in a minute and not judged by time (needs root)
+test-endurance-short:
+    FLOTILLA_ROUNDS=2 FLOTILLA_SECONDS=20 cargo test --workspace --features flotilla-cli/endurance-suite --test endurance -- --nocapture --test-threads 1 power_cut full_disk
+
+# Kill the leader of a partition so many times: writes go on within 1.5 s
+test-failover kills="100":
+    FLOTILLA_KILLS={{ kills }} {{ endurance }} failover
+
+# Restart all brokers in turn so many times: no produce fails or waits longer than 500 ms
+test-restarts rounds="20":
+    FLOTILLA_ROUNDS={{ rounds }} {{ endurance }} restart
+
+# Kill a broker with so many partitions so many times: it is in every in-sync set within 10 s
+test-recovery partitions="1000" rounds="3":
+    FLOTILLA_PARTITIONS={{ partitions }} FLOTILLA_ROUNDS={{ rounds }} {{ endurance }} recovery
+
+# Cut the power of all brokers at once so many times: nothing acknowledged is lost (needs root)
+test-power-cut cuts="20":
+    FLOTILLA_ROUNDS={{ cuts }} {{ endurance }} power_cut
+
+# Fill the disk of a broker for so many seconds (needs root)
+test-full-disk seconds="600":
+    FLOTILLA_SECONDS={{ seconds }} {{ endurance }} full_disk
+
+# Keep every core busy for so many seconds: no broker is taken for dead
+test-false-alarms seconds="600":
+    FLOTILLA_SECONDS={{ seconds }} {{ endurance }} false_alarms
 
 # Kubernetes, both levels: the API server alone, then three nodes (or the cluster of KUBECONFIG)
 test-kubernetes: test-apiserver test-nodes

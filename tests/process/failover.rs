@@ -64,7 +64,7 @@ fn killed_broker_leads_again_what_it_should_once_it_is_back() {
     };
     fleet.wait_for_status(Duration::from_secs(20), "preferred leaders", preferred);
     for id in 0..3 {
-        let killed = fleet.broker_pid(id);
+        let killed = fleet.pid_of(id);
         fleet.kill_broker(id);
         fleet.wait_for_status(Duration::from_secs(40), "the broker to lead again", |status| {
             let pid = &status["brokers"][id as usize]["pid"];

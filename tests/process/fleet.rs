@@ -113,10 +113,15 @@ impl Fleet {
             &script,
             "sh",
         ]);
-        command
-            .arg(env!("CARGO_BIN_EXE_flotilla"))
-            .env("DATA", self.data());
-        self.spawn(command);
+        command.env("DATA", self.data());
+        self.up_within(command);
+    }
+
+    /// Starts `up` by a program that prepares something, becomes what its last arguments say, and stays in its process, and waits
+    /// for the ready line.
+    pub fn up_within(&mut self, mut wrapper: Command) {
+        wrapper.arg(env!("CARGO_BIN_EXE_flotilla"));
+        self.spawn(wrapper);
         self.wait_until_ready();
     }
 
@@ -127,13 +132,22 @@ impl Fleet {
 
     /// The log of a broker, as the processes of the fleet see it, in whatever mount namespace.
     pub fn broker_log(&self, id: i64) -> String {
+        let path = self.seen_by_up(&self.data().join(format!("brokers/{id}/broker.log")));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// A path under which this process reaches what `path` is to `up` and its brokers, in whatever mount namespace.
+    pub fn seen_by_up(&self, path: &Path) -> PathBuf {
         let root = self
             .up
             .as_ref()
             .map_or("/".into(), |up| PathBuf::from(format!("/proc/{}/root", up.id())));
-        let path = self.data().join(format!("brokers/{id}/broker.log"));
-        let path = root.join(path.strip_prefix("/").expect("the directory's path is absolute"));
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        root.join(path.strip_prefix("/").expect("the directory's path is absolute"))
+    }
+
+    /// The process id of `up`.
+    pub fn up_pid(&self) -> u32 {
+        self.up.as_ref().expect("up was started").id()
     }
 
     fn wait_until_ready(&mut self) {
@@ -289,10 +303,17 @@ impl Fleet {
         signal(self.broker_pid(id), rustix::process::Signal::KILL);
     }
 
+    /// The process id of a broker that runs, as `up` wrote it down: asks nobody, so that nothing is measured with it.
+    pub fn pid_of(&self, id: i64) -> u32 {
+        let path = self.data().join(format!("brokers/{id}/pid"));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.trim().parse().expect("a process id")
+    }
+
     /// Stops a broker the hard way, and takes its data away before it is started again.
     pub fn empty_volume(&self, id: i64) {
-        let up = self.up.as_ref().expect("up was started").id();
-        let pid = self.broker_pid(id);
+        let (up, pid) = (self.up_pid(), self.broker_pid(id));
         // While `up` sleeps it starts nothing.
         signal(up, rustix::process::Signal::STOP);
         signal(pid, rustix::process::Signal::KILL);

@@ -1,0 +1,30 @@
+//! What a fleet promises under faults, measured over minutes: `just test-endurance`, or one recipe for each promise. Each prints
+//! its progress and a verdict, and adds a line to `docs/endurance.md` where it is told to.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../process/contract.rs"]
+mod contract;
+#[path = "../process/eventually.rs"]
+mod eventually;
+mod failover;
+mod false_alarms;
+mod figures;
+#[allow(dead_code)]
+#[path = "../process/fleet.rs"]
+mod fleet;
+mod full_disk;
+#[allow(dead_code)]
+#[path = "../process/kafka.rs"]
+mod kafka;
+mod power_cut;
+mod probe;
+#[allow(dead_code)]
+#[path = "../process/raw.rs"]
+mod raw;
+mod recovery;
+mod report;
+mod restart;
+mod sight;
+mod volumes;
