@@ -53,7 +53,7 @@ fn a_full_volume_is_noted_once_and_until_there_is_room_or_another_process() {
         storage_full: true,
         ..fleet.heartbeat(0)
     };
-    let ask = |fleet: &mut Fleet| fleet.show(Asked::BrokerHeartbeat(full.clone()));
+    let ask = |fleet: &mut Fleet| fleet.show(Asked::BrokerHeartbeat(full));
     assert_eq!(ask(&mut fleet), ["broker 0 alive", "heartbeat: caught up"]);
     assert!(is_full(&fleet));
     assert_eq!(ask(&mut fleet), ["heartbeat: caught up"]);
