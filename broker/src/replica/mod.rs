@@ -38,7 +38,7 @@ pub use poll::Fetch;
 pub use producer_ids::{NoProducerId, ProducerIds};
 pub use read::{At, Listed, Part, Query, Reader, Upto};
 pub use replicas::Replicas;
-pub use stepped::{Altering, Asking, Lane, Later, Round, Stored, Syncing};
+pub use stepped::{Altering, Asking, Lane, Later, Round, Stored, Syncing, VolumeFailed};
 pub use upkeep::Running;
 pub use volume::{Health, Volume};
 

@@ -52,20 +52,38 @@ pub enum Later {
 }
 
 /// What has to be synced before a loop may fetch on.
-pub struct Syncing(Vec<oneshot::Receiver<()>>);
+pub struct Syncing {
+    waits: Vec<oneshot::Receiver<()>>,
+    has_failed: bool,
+}
+
+/// What was to be synced will not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the volume failed")]
+pub struct VolumeFailed;
 
 impl Syncing {
-    /// Whether it is; an error where the volume failed. None while it is not.
-    pub fn now(&mut self) -> Option<Result<(), ()>> {
-        let mut outcome = Ok(());
-        for receiver in &mut self.0 {
-            match receiver.now_or_never()? {
-                Ok(()) => {}
-                Err(_) => outcome = Err(()),
-            }
+    fn new(waits: Vec<oneshot::Receiver<()>>) -> Self {
+        Self {
+            waits,
+            has_failed: false,
         }
-        self.0.clear();
-        Some(outcome)
+    }
+
+    /// Whether it is: None while it is not.
+    ///
+    /// # Errors
+    /// One of the volumes failed.
+    pub fn now(&mut self) -> Option<Result<(), VolumeFailed>> {
+        while let Some(receiver) = self.waits.last_mut() {
+            self.has_failed |= receiver.now_or_never()?.is_err();
+            self.waits.pop();
+        }
+        Some(if self.has_failed {
+            Err(VolumeFailed)
+        } else {
+            Ok(())
+        })
     }
 }
 
@@ -123,7 +141,7 @@ impl Replicas {
             unsynced,
         } = fetcher::collect(self, of_lane, lane.leader);
         if !unsynced.is_empty() {
-            return Err(Later::Synced(Syncing(unsynced)));
+            return Err(Later::Synced(Syncing::new(unsynced)));
         }
         let epoch = self.epoch_in(image).filter(|_| !asked.is_empty());
         let epoch = epoch.ok_or(wake_ms.map_or(Later::Idle, Later::Until))?;
@@ -133,7 +151,7 @@ impl Replicas {
 
     /// Appends what a leader answered.
     pub fn take(&self, asking: Asking, response: FetchResponse) -> Syncing {
-        Syncing(fetcher::append(self, asking.asked, response))
+        Syncing::new(fetcher::append(self, asking.asked, response))
     }
 
     /// Reads for a fetch: none where there is too little yet and it is not the `last` look. The `first` one counts a

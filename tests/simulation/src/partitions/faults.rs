@@ -236,6 +236,9 @@ impl World {
         self.kill(place);
         let seed = self.dice.disk.bits();
         self.sites[place].disk.crash(seed);
+        if !self.plan.synced {
+            self.faults.damaged.insert(place);
+        }
     }
 
     /// Whether all that is acknowledged is also on a disk elsewhere that the fleet would elect: otherwise emptying this one

@@ -4,7 +4,7 @@ use super::event::{Answer, Ask, Body, Chore, Place};
 use super::site::{Alter, Fetching};
 use super::submit::Purpose;
 use super::world::World;
-use flotilla_broker::replica::{Lane, Later};
+use flotilla_broker::replica::{Lane, Later, VolumeFailed};
 use flotilla_protocol::messages::FetchResponse;
 
 /// The first rest after a leader could not be reached; it doubles up to a second.
@@ -31,13 +31,14 @@ impl World {
                 Fetching::Syncing(syncing) => match syncing.now() {
                     None => continue,
                     Some(Ok(())) => *fetching = Fetching::Idle,
-                    Some(Err(())) => {
+                    Some(Err(VolumeFailed)) => {
                         let until_us = now_us + REST_FIRST_US;
                         *fetching = Fetching::Resting { until_us };
                     }
                 },
                 Fetching::Resting { until_us } if *until_us <= now_us => *fetching = Fetching::Idle,
                 Fetching::Asked { .. } | Fetching::Resting { .. } => continue,
+                Fetching::Looking { .. } => *fetching = Fetching::Idle,
                 Fetching::Idle => {}
             }
             if !matches!(fetching, Fetching::Idle) {
@@ -50,7 +51,7 @@ impl World {
                 Err(Later::Until(wake_ms)) => {
                     let rest_us = wake_ms.saturating_sub(now_ms).clamp(1, 3_600_000) as u64 * 1_000;
                     let until_us = now_us + rest_us;
-                    *fetching = Fetching::Resting { until_us };
+                    *fetching = Fetching::Looking { until_us };
                 }
             }
         }

@@ -35,6 +35,8 @@ pub(super) struct Member {
     /// Whether it has committed after the last fault, or heard that it has nothing to do.
     pub is_content: bool,
     turn: u64,
+    /// What was known to be committed when it asked last.
+    known: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ impl Member {
             knows_coordinator: false,
             is_content: false,
             turn: 0,
+            known: -1,
         }
     }
 
@@ -111,7 +114,7 @@ impl Member {
                 }]),
                 require_stable: true,
             }),
-            Membership::Owning if self.turn % 3 != 0 => {
+            Membership::Owning if !self.turn.is_multiple_of(3) => {
                 let offset = self.position + 1;
                 self.committing = Some(offset);
                 Request::Commit(Commit {
@@ -170,6 +173,7 @@ impl World {
             return;
         };
         member.turn += 1;
+        member.known = self.laws.group_offsets.known(&group);
         let request = Box::new(member.request(fresh));
         let ask = Ask::Group {
             partition: home.partition,
@@ -268,7 +272,10 @@ impl World {
                 match committed {
                     Some(Ok(committed)) => {
                         let offset = committed.map_or(-1, |committed| committed.offset);
-                        let held = self.laws.group_offsets.fetched(&member.group, offset);
+                        let held = self
+                            .laws
+                            .group_offsets
+                            .fetched(&member.group, member.known, offset);
                         member.position = offset.max(0);
                         member.state = Membership::Owning;
                         self.counts.count("group offsets fetched");

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 /// One producer.
 pub(super) struct Producer {
     number: u64,
+    /// Its producer id.
+    id: i64,
     values: u64,
     sequences: BTreeMap<PartitionKey, i32>,
     sending: Option<Sending>,
@@ -38,6 +40,7 @@ impl Producer {
     pub fn new(number: u64) -> Self {
         Self {
             number,
+            id: 1_000 + number as i64,
             values: 0,
             sequences: BTreeMap::new(),
             sending: None,
@@ -85,8 +88,7 @@ impl World {
             let mut builder = BatchBuilder::new(Offset(0));
             let sequence = producer.sequences.get(&key).copied().unwrap_or(0);
             if producer.is_idempotent() {
-                let id = ProducerId(1_000 + producer.number as i64);
-                builder = builder.producer(id, ProducerEpoch(0), sequence);
+                builder = builder.producer(ProducerId(producer.id), ProducerEpoch(0), sequence);
             }
             let mut values = Vec::new();
             for _ in 0..count {
@@ -174,7 +176,7 @@ impl World {
                 if let Answer::Produced(Err(AppendError::Producer(_))) = answer {
                     // Records were lost, as they may be here: the producer begins anew, without what it was sending.
                     producer.sending = None;
-                    producer.number += 1_000;
+                    producer.id += 1_000;
                     producer.sequences.clear();
                 }
                 if sending.acks == Acks::Leader {

@@ -58,8 +58,10 @@ pub(super) enum Fetching {
     Asked { id: u64, asking: Asking },
     /// It waits for its disk.
     Syncing(Syncing),
-    /// It rests, until then.
+    /// It rests, until then: its leader did not answer.
     Resting { until_us: u64 },
+    /// There is nothing to ask for before then, unless something changes.
+    Looking { until_us: u64 },
 }
 
 /// A fetch that waits for more.
@@ -272,6 +274,11 @@ impl World {
                 self.counts.count("starts that failed");
                 self.note(format_args!("broker {place} does not start: {why}"));
                 self.sites[place].disk.release();
+                if why.contains("input/output error") {
+                    // A disk whose syncs fail: the machine is started anew with another controller.
+                    let seed = self.dice.disk.bits();
+                    self.sites[place].disk.crash(seed);
+                }
                 self.start_after(place, 200_000);
             }
         }
@@ -447,7 +454,7 @@ impl World {
         let parked = process.parked.iter().map(|parked| parked.until_us);
         let waiting = process.waiting.iter().map(|waiting| waiting.until_us);
         let resting = process.lanes.values().filter_map(|fetching| match fetching {
-            Fetching::Resting { until_us } => Some(*until_us),
+            Fetching::Resting { until_us } | Fetching::Looking { until_us } => Some(*until_us),
             _ => None,
         });
         let altering = match &process.alter {

@@ -21,13 +21,17 @@ impl GroupOffsets {
         *known = offset.max(*known);
     }
 
-    /// A member was told that `offset` is committed; -1: nothing is.
-    pub fn fetched(&mut self, group: &str, offset: i64) -> Result<(), Violation> {
-        let known = self.known.get(group).copied().unwrap_or(-1);
+    /// What is known to be committed now; -1: nothing is.
+    pub fn known(&self, group: &str) -> i64 {
+        self.known.get(group).copied().unwrap_or(-1)
+    }
+
+    /// A member was told that `offset` is committed, or -1; when it asked, `known` was known to be.
+    pub fn fetched(&mut self, group: &str, known: i64, offset: i64) -> Result<(), Violation> {
         if offset < known {
             return violation(
                 NAME,
-                format!("group {group} has committed {known}, and a member is told {offset}"),
+                format!("group {group} had committed {known}, and a member that asked then is told {offset}"),
             );
         }
         self.committed(group, offset);
@@ -42,13 +46,16 @@ mod tests {
     #[test]
     fn commit_that_is_lost_or_goes_back_is_found() {
         let mut offsets = GroupOffsets::default();
-        assert_eq!(offsets.fetched("g", -1), Ok(()));
+        assert_eq!(offsets.known("g"), -1);
+        assert_eq!(offsets.fetched("g", -1, -1), Ok(()));
         offsets.committed("g", 3);
-        assert_eq!(offsets.fetched("g", 3), Ok(()));
+        // One that asked before may not have heard of it.
+        assert_eq!(offsets.fetched("g", -1, -1), Ok(()));
+        assert_eq!(offsets.fetched("g", offsets.known("g"), 3), Ok(()));
         // A commit that nobody heard of may hold, and is known from then on.
-        assert_eq!(offsets.fetched("g", 4), Ok(()));
-        assert!(offsets.fetched("g", 3).is_err());
-        assert!(offsets.fetched("g", -1).is_err());
-        assert_eq!(offsets.fetched("other", -1), Ok(()));
+        assert_eq!(offsets.fetched("g", 3, 4), Ok(()));
+        assert!(offsets.fetched("g", offsets.known("g"), 3).is_err());
+        assert!(offsets.fetched("g", offsets.known("g"), -1).is_err());
+        assert_eq!(offsets.known("other"), -1);
     }
 }
