@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::client::{Controller, SubmitError};
 use super::latest::Metadata;
+use super::runtime;
 
 /// One attempt to register.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,7 +156,7 @@ impl Lifecycle {
         Self {
             standing,
             wish,
-            task: tokio::spawn(task.run()),
+            task: runtime::spawn(task.run()),
         }
     }
 

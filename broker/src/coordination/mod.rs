@@ -1,6 +1,7 @@
 //! The coordination service, in the place of ZooKeeper and of KRaft's controller: a Raft quorum of a few brokers keeps the
 //! fleet's metadata, all others observe it, and the leader of the quorum is the controller.
 
+mod carrier;
 mod client;
 mod connections;
 mod driver;
@@ -19,8 +20,12 @@ mod raft;
 mod raft_log;
 mod reign;
 mod router;
+mod runtime;
+mod seat;
 mod service;
 mod sessions;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshot;
 mod solo;
 mod state_machine;
@@ -38,7 +43,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_control::config::InternalTls;
@@ -47,7 +52,6 @@ use flotilla_control::proto::fleet::fleet_server::FleetServer;
 use flotilla_protocol::{BrokerId, Uuid};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -55,10 +59,9 @@ use crate::log::Disk;
 use connections::Connections;
 use fleet::Fleet;
 use listener::Incoming;
-use observer::Observer;
 use peers::Peers;
-use raft::Member;
 use router::Router;
+use seat::{Place, Seat, until};
 use service::Service;
 
 pub use client::{Controller, Local, Remote, SUBMIT_TIMEOUT, SubmitError};
@@ -127,15 +130,10 @@ pub enum StartError {
 /// The coordination service while it runs.
 pub struct Running {
     metadata: Metadata,
-    controller: Controller,
-    member: Member,
+    seat: Seat,
     tls: Tls,
     config: Config,
     address: SocketAddr,
-    failure: watch::Sender<Option<String>>,
-    log_ends: Arc<OnceLock<LogEnds>>,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Starts this broker's part in the quorum and its control listener.
@@ -151,7 +149,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(bind)?;
     let tls = Tls::load(&config.tls)?;
     let (publisher, metadata) = Publisher::new(Indexed::default());
-    let (failure, _) = watch::channel(None);
     let peers = Peers::new(
         config.cluster_id,
         config.broker,
@@ -159,16 +156,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         metadata.clone(),
         tls.clone(),
     );
-    let id = VoterId::new(config.broker, config.directory_id);
-    let member = Member::start(raft::Options {
-        id,
-        dir: &config.dir,
-        disk: config.disk.clone(),
-        publisher: publisher.clone(),
-        failure: failure.clone(),
-        peers: peers.clone(),
-    })
-    .await?;
     let options = Options {
         session_timeout: config.timing.session,
         settings: config.settings.clone(),
@@ -176,75 +163,43 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         fresh_id: Arc::new(|| Uuid(*uuid::Uuid::new_v4().as_bytes())),
     };
     let connections = Arc::new(Connections::default());
-    let (driver, driving) = Driver::new(Arc::new(member.clone()), connections.clone(), options.clone());
-    let log_ends = Arc::new(OnceLock::new());
-    let stop = CancellationToken::new();
-    let service = Service {
+    let mut seat = Seat::take(Place {
         cluster_id: config.cluster_id,
-        member: member.clone(),
-        driver: driver.clone(),
+        id: VoterId::new(config.broker, config.directory_id),
+        dir: &config.dir,
+        disk: config.disk.clone(),
+        publisher,
         metadata: metadata.clone(),
-        log_ends: log_ends.clone(),
-        stop: stop.clone(),
-    };
-    let described = service.clone();
-    let local = Local {
-        driver,
-        leadership: member.leadership(),
-        describe: Arc::new(move || described.describe()),
-    };
-    let controller = Controller::new(
-        config.broker,
-        config.cluster_id.to_string(),
-        metadata.clone(),
-        Some(local),
-        Arc::new(peers.clone()),
-    );
+        options: options.clone(),
+        connections: connections.clone(),
+        carrier: Arc::new(peers.clone()),
+    })
+    .await?;
     let fleet = Fleet {
-        service: service.clone(),
-        controller: controller.clone(),
+        service: seat.service.clone(),
+        controller: seat.controller.clone(),
         peers: peers.clone(),
         options,
         changing: Arc::default(),
     };
-    let observer = Observer {
-        broker: config.broker,
-        member: member.clone(),
-        peers: peers.clone(),
-        publisher,
-        metadata: metadata.clone(),
-        controller: controller.clone(),
-        failure: failure.clone(),
-    };
-    let knocking = {
-        let peers = peers.clone();
-        connections
-            .clone()
-            .knock(async move |broker| peers.is_refused(broker).await)
-    };
+    let knocking = connections
+        .clone()
+        .knock(async move |broker| peers.is_refused(broker).await);
     let incoming = listener::incoming(listener, tls.clone(), connections);
-    let tasks = vec![
-        tokio::spawn(serve(incoming, service, fleet, stop.clone())),
-        until(&stop, driving),
-        until(&stop, knocking),
-        until(&stop, observer.run()),
-        until(&stop, tls.clone().follow(config.tls.clone())),
-    ];
+    let served = serve(incoming, seat.service.clone(), fleet, seat.stop.clone());
+    seat.tasks.extend([
+        tokio::spawn(served),
+        until(&seat.stop, knocking),
+        until(&seat.stop, tls.clone().follow(config.tls.clone())),
+    ]);
     // The listener is open by now, so that the first votes find it.
-    if !config.bootstrapped && config.voters.contains_key(&id) {
-        member.found(config.voters.clone()).await?;
-    }
+    seat.found(&config.voters, config.bootstrapped).await?;
     Ok(Running {
         metadata,
-        controller,
-        member,
+        seat,
         tls,
         config,
         address,
-        failure,
-        log_ends,
-        stop,
-        tasks,
     })
 }
 
@@ -258,16 +213,6 @@ fn known_peers(config: &Config) -> BTreeMap<BrokerId, String> {
         .chain(config.peers.clone())
         .filter(|(broker, _)| *broker != config.broker)
         .collect()
-}
-
-fn until(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = work => {}
-            () = stop.cancelled() => {}
-        }
-    })
 }
 
 async fn serve(incoming: Incoming, service: Service, fleet: Fleet, stop: CancellationToken) {
@@ -300,7 +245,7 @@ impl Running {
     /// The way to the controller.
     #[must_use]
     pub fn controller(&self) -> Controller {
-        self.controller.clone()
+        self.seat.controller.clone()
     }
 
     /// Mutual TLS between brokers, kept up to date with its files; for the replication listener and its clients too.
@@ -318,13 +263,13 @@ impl Running {
     /// Who leads the quorum.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.member.leadership()
+        self.seat.member.leadership()
     }
 
     /// Says from now on where the logs begin and end that this broker leads: so the fleet knows whether a topic is empty.
     pub fn answer_log_ends(&self, log_ends: LogEnds) {
         // Only the first one counts: there is one set of logs.
-        let _ = self.log_ends.set(log_ends);
+        let _ = self.seat.log_ends.set(log_ends);
     }
 
     /// Registers this broker and keeps its session alive.
@@ -333,15 +278,15 @@ impl Running {
         Lifecycle::start(
             registration,
             self.config.timing,
-            self.controller.clone(),
+            self.seat.controller.clone(),
             self.metadata.clone(),
-            self.failure.clone(),
+            self.seat.failure.clone(),
         )
     }
 
     /// Waits until something happens that this broker must stop for, and says what.
     pub async fn failed(&self) -> String {
-        let mut failure = self.failure.subscribe();
+        let mut failure = self.seat.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
             Ok(message) => message.clone().unwrap_or_default(),
             Err(_) => std::future::pending().await,
@@ -350,9 +295,9 @@ impl Running {
 
     /// Leaves the quorum's work to the others and closes the listener. What was acknowledged stays on disk.
     pub async fn stop(self) {
-        self.member.stop().await;
-        self.stop.cancel();
-        for task in self.tasks {
+        self.seat.member.stop().await;
+        self.seat.stop.cancel();
+        for task in self.seat.tasks {
             if timeout(STOP_TIMEOUT, task).await.is_err() {
                 tracing::warn!("a task of the coordination service did not end in time");
             }

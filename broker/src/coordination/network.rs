@@ -1,16 +1,18 @@
-//! Raft's network, as openraft asks for it, over the Coordination service.
+//! Raft's network, as openraft asks for it, over what carries messages to other brokers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_control::proto::coordination::RaftMessage;
+use flotilla_protocol::Uuid;
 use openraft::error::{Fatal, InstallSnapshotError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{RaftNetwork, RaftNetworkFactory};
 use serde::de::DeserializeOwned;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
-use super::peers::{Peers, Purpose, said};
+use super::carrier::{Call, Carrier};
 use super::voter::{VoterId, VoterNode};
 use super::wire::{self, AppendEntries, InstallSnapshot, Malformed, TypeConfig};
 
@@ -21,13 +23,14 @@ const BACKOFF: Duration = Duration::from_millis(150);
 /// unreachable here is repeated after a pause.
 #[derive(Clone)]
 pub struct Network {
-    peers: Peers,
+    cluster_id: Uuid,
+    carrier: Arc<dyn Carrier>,
 }
 
 impl Network {
-    /// Over the connections to other brokers.
-    pub fn new(peers: Peers) -> Self {
-        Self { peers }
+    /// Of a cluster, over what reaches its other brokers.
+    pub fn new(cluster_id: Uuid, carrier: Arc<dyn Carrier>) -> Self {
+        Self { cluster_id, carrier }
     }
 }
 
@@ -36,7 +39,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: VoterId, node: &VoterNode) -> Connection {
         Connection {
-            peers: self.peers.clone(),
+            network: self.clone(),
             target,
             node: node.clone(),
         }
@@ -45,7 +48,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
 /// A way to one voter.
 pub struct Connection {
-    peers: Peers,
+    network: Network,
     target: VoterId,
     node: VoterNode,
 }
@@ -58,27 +61,25 @@ type Answer<T, E> = Result<T, RaftError<VoterId, E>>;
 
 #[allow(clippy::result_large_err)]
 impl Connection {
-    fn message<E: std::error::Error>(
-        &self,
-        payload: Result<Vec<u8>, Malformed>,
-    ) -> Result<Request<RaftMessage>, CallError<E>> {
-        let payload = payload.map_err(|error| unreachable(&error))?;
-        Ok(Request::new(RaftMessage {
-            payload,
-            target_broker_id: self.target.broker.0,
-            target_directory_id: self.target.directory.0.to_vec(),
-            cluster_id: self.peers.cluster_id().to_string(),
-        }))
-    }
-
-    fn answer<T, E>(&self, answered: Result<Response<RaftMessage>, Status>) -> Result<T, CallError<E>>
+    async fn ask<T, E>(&self, call: Call, payload: Result<Vec<u8>, Malformed>) -> Result<T, CallError<E>>
     where
         T: DeserializeOwned,
         E: std::error::Error + DeserializeOwned,
     {
-        let answered = answered.map_err(|status| unreachable(&std::io::Error::other(said(status))))?;
+        let message = RaftMessage {
+            payload: payload.map_err(|error| unreachable(&error))?,
+            target_broker_id: self.target.broker.0,
+            target_directory_id: self.target.directory.0.to_vec(),
+            cluster_id: self.network.cluster_id.to_string(),
+        };
+        let answered = self
+            .network
+            .carrier
+            .raft(call, self.target, &self.node, message)
+            .await;
+        let answered = answered.map_err(|why| unreachable(&std::io::Error::other(why)))?;
         let answer: Answer<T, E> =
-            serde_json::from_slice(&answered.into_inner().payload).map_err(|error| unreachable(&error))?;
+            serde_json::from_slice(&answered.payload).map_err(|error| unreachable(&error))?;
         answer.map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
     }
 }
@@ -94,11 +95,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         request: AppendEntries,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<VoterId>, CallError<openraft::error::Infallible>> {
-        let message = self.message(wire::encode_append(&request))?;
-        let mut client = self
-            .peers
-            .coordination(self.target.broker, Purpose::Raft, Some(&self.node.address));
-        self.answer(client.append_entries(message).await)
+        self.ask(Call::AppendEntries, wire::encode_append(&request)).await
     }
 
     async fn install_snapshot(
@@ -106,11 +103,8 @@ impl RaftNetwork<TypeConfig> for Connection {
         request: InstallSnapshot,
         _: RPCOption,
     ) -> Result<InstallSnapshotResponse<VoterId>, CallError<InstallSnapshotError>> {
-        let message = self.message(wire::encode_snapshot_part(request))?;
-        let mut client =
-            self.peers
-                .coordination(self.target.broker, Purpose::Snapshot, Some(&self.node.address));
-        self.answer(client.install_snapshot(message).await)
+        self.ask(Call::InstallSnapshot, wire::encode_snapshot_part(request))
+            .await
     }
 
     async fn vote(
@@ -119,11 +113,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         _: RPCOption,
     ) -> Result<VoteResponse<VoterId>, CallError<openraft::error::Infallible>> {
         let payload = serde_json::to_vec(&request).map_err(Malformed::from);
-        let message = self.message(payload)?;
-        let mut client = self
-            .peers
-            .coordination(self.target.broker, Purpose::Raft, Some(&self.node.address));
-        self.answer(client.vote(message).await)
+        self.ask(Call::Vote, payload).await
     }
 
     fn backoff(&self) -> Backoff {
@@ -138,7 +128,7 @@ impl RaftNetwork<TypeConfig> for Connection {
 pub async fn receive<Q, T, E>(
     message: Result<Q, Malformed>,
     handle: impl AsyncFnOnce(Q) -> Result<T, RaftError<VoterId, E>>,
-) -> Result<Response<RaftMessage>, Status>
+) -> Result<RaftMessage, Status>
 where
     T: serde::Serialize,
     E: serde::Serialize + std::error::Error,
@@ -150,8 +140,8 @@ where
         return Err(Status::unavailable("this voter's Raft has stopped"));
     }
     let payload = serde_json::to_vec(&answer).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(Response::new(RaftMessage {
+    Ok(RaftMessage {
         payload,
         ..RaftMessage::default()
-    }))
+    })
 }

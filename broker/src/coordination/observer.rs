@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use flotilla_control::proto::coordination::{ObserveRequest, ObserveResponse, observe_response::Part};
-use flotilla_protocol::BrokerId;
+use flotilla_protocol::{BrokerId, Uuid};
+use futures::StreamExt as _;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::Streaming;
 
-use super::client::{Controller, Remote as _};
+use super::carrier::{Carrier, Observed};
+use super::client::Controller;
 use super::latest::{Indexed, Metadata, Publisher};
-use super::peers::{Peers, Purpose, said};
 use super::raft::Member;
 use super::watched::Voting;
 use crate::metadata::Image;
@@ -31,8 +31,10 @@ pub struct Observer {
     pub broker: BrokerId,
     /// This broker's own member of the quorum: while it takes part, there is nothing to observe.
     pub member: Member,
-    /// The other brokers.
-    pub peers: Peers,
+    /// Kafka's id of the cluster.
+    pub cluster_id: Uuid,
+    /// Reaches the other brokers.
+    pub carrier: Arc<dyn Carrier>,
     /// Where images go.
     pub publisher: Publisher,
     /// What has been put out.
@@ -67,7 +69,7 @@ impl Observer {
                 continue;
             }
             let known = self.controller.known().filter(|broker| *broker != self.broker);
-            let others = self.peers.brokers();
+            let others = self.carrier.brokers();
             let Some(voter) = others.get(next % others.len().max(1)).copied().or(known) else {
                 sleep(PAUSE).await;
                 continue;
@@ -95,14 +97,13 @@ impl Observer {
     async fn observe(&self, voter: BrokerId, last_heard: &mut Instant) -> Ended {
         let latest = self.metadata.latest();
         let request = ObserveRequest {
-            cluster_id: self.peers.cluster_id().to_string(),
+            cluster_id: self.cluster_id.to_string(),
             broker_id: self.broker.0,
             applied_index: latest.index,
         };
-        let mut client = self.peers.coordination(voter, Purpose::Requests, None);
-        let mut stream = match timeout(SILENCE_MAX, client.observe(request)).await {
-            Ok(Ok(stream)) => stream.into_inner(),
-            Ok(Err(status)) => return Ended::Voter(said(status)),
+        let mut stream = match timeout(SILENCE_MAX, self.carrier.observe(voter, request)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(why)) => return Ended::Voter(why),
             Err(_) => return Ended::Voter("it does not answer".to_owned()),
         };
         let mut follower = Follower {
@@ -141,12 +142,9 @@ impl Observer {
     }
 }
 
-async fn next(stream: &mut Streaming<ObserveResponse>) -> Result<ObserveResponse, String> {
-    stream
-        .message()
-        .await
-        .map_err(said)?
-        .ok_or_else(|| "it ended the stream".to_owned())
+async fn next(stream: &mut Observed) -> Result<ObserveResponse, String> {
+    let response = stream.next().await;
+    response.unwrap_or_else(|| Err("it ended the stream".to_owned()))
 }
 
 /// What came that cannot be followed.

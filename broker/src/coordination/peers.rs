@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use flotilla_control::proto::coordination::coordination_client::CoordinationClient;
 use flotilla_control::proto::coordination::{
-    DescribeQuorumRequest, DescribeQuorumResponse, SubmitRequest, SubmitResponse,
+    DescribeQuorumRequest, DescribeQuorumResponse, ObserveRequest, RaftMessage, SubmitRequest, SubmitResponse,
 };
 use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_control::tls::server_name;
 use flotilla_protocol::{BrokerId, Uuid};
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -26,9 +27,11 @@ use tokio_rustls::client::TlsStream;
 use tonic::codegen::{Service, http::Uri};
 use tonic::transport::{Channel, Endpoint};
 
+use super::carrier::{Call, Carrier, Observed};
 use super::client::Remote;
 use super::latest::Metadata;
 use super::tls::Tls;
+use super::voter::{VoterId, VoterNode};
 
 /// TCP and TLS handshake with a broker.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -85,11 +88,6 @@ impl Peers {
                 channels,
             }),
         }
-    }
-
-    /// Kafka's id of the cluster.
-    pub fn cluster_id(&self) -> Uuid {
-        self.inner.cluster_id
     }
 
     /// Where a broker may be reached, the likeliest address first. Configuration wins: the operator writes it anew when
@@ -194,6 +192,39 @@ impl Remote for Peers {
         Box::pin(async move {
             let described = client.describe_quorum(DescribeQuorumRequest {}).await;
             described.map(tonic::Response::into_inner).map_err(said)
+        })
+    }
+}
+
+impl Carrier for Peers {
+    fn raft<'a>(
+        &'a self,
+        call: Call,
+        to: VoterId,
+        node: &'a VoterNode,
+        message: RaftMessage,
+    ) -> BoxFuture<'a, Result<RaftMessage, String>> {
+        let purpose = match call {
+            Call::AppendEntries | Call::Vote => Purpose::Raft,
+            Call::InstallSnapshot => Purpose::Snapshot,
+        };
+        let mut client = self.coordination(to.broker, purpose, Some(&node.address));
+        Box::pin(async move {
+            let answered = match call {
+                Call::AppendEntries => client.append_entries(message).await,
+                Call::Vote => client.vote(message).await,
+                Call::InstallSnapshot => client.install_snapshot(message).await,
+            };
+            answered.map(tonic::Response::into_inner).map_err(said)
+        })
+    }
+
+    fn observe(&self, voter: BrokerId, request: ObserveRequest) -> BoxFuture<'_, Result<Observed, String>> {
+        let mut client = self.coordination(voter, Purpose::Requests, None);
+        Box::pin(async move {
+            let stream = client.observe(request).await.map_err(said)?.into_inner();
+            let observed: Observed = Box::pin(stream.map(|response| response.map_err(said)));
+            Ok(observed)
         })
     }
 }

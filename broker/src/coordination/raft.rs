@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flotilla_control::proto::metadata::Entry;
-use flotilla_protocol::BrokerId;
+use flotilla_protocol::{BrokerId, Uuid};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use openraft::error::{Fatal, InitializeError, RaftError};
@@ -16,11 +16,12 @@ use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy};
 use prost::Message as _;
 use tokio::sync::watch;
 
+use super::carrier::Carrier;
 use super::latest::{Indexed, Publisher};
 use super::network::Network;
-use super::peers::Peers;
 use super::quorum::{Applied, Leadership, LeadershipLost, Quorum};
 use super::raft_log::{self, RaftLog};
+use super::runtime;
 use super::snapshot::Snapshots;
 use super::state_machine::StateMachine;
 use super::storage::LogStore;
@@ -69,8 +70,10 @@ pub struct Options<'a> {
     pub publisher: Publisher,
     /// What the broker must stop for.
     pub failure: watch::Sender<Option<String>>,
-    /// The other brokers.
-    pub peers: Peers,
+    /// Kafka's id of the cluster.
+    pub cluster_id: Uuid,
+    /// Reaches the other brokers.
+    pub carrier: Arc<dyn Carrier>,
 }
 
 /// A member of the quorum. Clones are the same member.
@@ -101,12 +104,13 @@ impl Member {
             disk,
             publisher,
             failure,
-            peers,
+            cluster_id,
+            carrier,
         } = options;
         let log = Arc::new(RaftLog::open(disk.clone(), dir)?);
         let state_machine = StateMachine::open(Snapshots::new(disk, dir), publisher, failure.clone())?;
         let config = openraft::Config {
-            cluster_name: peers.cluster_id().to_string(),
+            cluster_name: cluster_id.to_string(),
             heartbeat_interval: HEARTBEAT_MS,
             election_timeout_min: ELECTION_MS.0,
             election_timeout_max: ELECTION_MS.1,
@@ -122,7 +126,7 @@ impl Member {
                 .validate()
                 .map_err(|error| Error::Raft(error.to_string()))?,
         );
-        let (store, network) = (LogStore::new(log.clone()), Network::new(peers));
+        let (store, network) = (LogStore::new(log.clone()), Network::new(cluster_id, carrier));
         let raft = Raft::new(id, config, network, store, state_machine.clone())
             .await
             .map_err(|error| Error::Raft(error.to_string()))?;
@@ -136,7 +140,7 @@ impl Member {
             leadership,
             voters,
         };
-        tokio::spawn(member.clone().follow(leadership_sender, voters_sender, failure));
+        runtime::spawn(member.clone().follow(leadership_sender, voters_sender, failure));
         Ok(member)
     }
 

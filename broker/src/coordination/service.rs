@@ -25,12 +25,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::carrier::Call;
 use super::driver::{Driver, NotController};
 use super::latest::{Metadata, Subscription};
 use super::listener::caller;
 use super::network::receive;
 use super::quorum::Quorum as _;
 use super::raft::Member;
+use super::runtime;
 use super::voter::VoterId;
 use super::watched::Voting;
 use super::wire;
@@ -173,9 +175,7 @@ impl Service {
     }
 
     /// Opens a message of Raft that is meant for this very voter.
-    fn opened(&self, request: Request<RaftMessage>) -> Result<Bytes, Status> {
-        self.broker(&request)?;
-        let message = request.into_inner();
+    fn opened(&self, message: RaftMessage) -> Result<Bytes, Status> {
         self.own_cluster(&message.cluster_id)?;
         let directory = Uuid::from_slice(&message.target_directory_id)
             .ok_or_else(|| Status::invalid_argument("a directory id has 16 bytes"))?;
@@ -187,6 +187,94 @@ impl Service {
             )));
         }
         Ok(message.payload.into())
+    }
+}
+
+/// What callers ask whose certificates have been looked at.
+impl Service {
+    /// Hands a message to this voter's Raft, and answers what it says.
+    ///
+    /// # Errors
+    /// When the message is of another cluster, for another voter or none of Raft's, and when Raft has stopped.
+    pub async fn raft(&self, call: Call, message: RaftMessage) -> Result<RaftMessage, Status> {
+        let payload = self.opened(message)?;
+        let raft = self.member.raft();
+        match call {
+            Call::Vote => {
+                let message = serde_json::from_slice::<VoteRequest<VoterId>>(&payload).map_err(Into::into);
+                receive(message, async |message| raft.vote(message).await).await
+            }
+            Call::AppendEntries => {
+                let message = wire::decode_append(payload);
+                receive(message, async |message| raft.append_entries(message).await).await
+            }
+            Call::InstallSnapshot => {
+                let message = wire::decode_snapshot_part(payload);
+                receive(message, async |message| raft.install_snapshot(message).await).await
+            }
+        }
+    }
+
+    /// Has this broker's controller decide what `broker` asks.
+    ///
+    /// # Errors
+    /// When the request is of another cluster, is none, or is not the caller's to ask.
+    pub async fn submitted(
+        &self,
+        broker: BrokerId,
+        submitted: SubmitRequest,
+    ) -> Result<SubmitResponse, Status> {
+        self.own_cluster(&submitted.cluster_id)?;
+        let asked = submitted
+            .request
+            .ok_or_else(|| Status::invalid_argument("no request was given"))?;
+        speaks_for_itself(broker, &asked)?;
+        let answered = self.driver.submit(asked).await;
+        let leader = Some(self.leader_hint());
+        Ok(match answered {
+            Ok(answer) => SubmitResponse {
+                response: Some(answer.response),
+                index: answer.index,
+                leader,
+            },
+            Err(NotController) => {
+                let refused = Refused {
+                    refusal: Refusal::NotController.into(),
+                    message: NotController.to_string(),
+                    ..Refused::default()
+                };
+                SubmitResponse {
+                    response: Some(refused),
+                    index: 0,
+                    leader,
+                }
+            }
+        })
+    }
+
+    /// The metadata and its changes, for as long as this broker votes and the stream is read.
+    ///
+    /// # Errors
+    /// When the request is of another cluster, or this broker is no voter.
+    pub fn observed(
+        &self,
+        asked: ObserveRequest,
+    ) -> Result<ReceiverStream<Result<ObserveResponse, Status>>, Status> {
+        self.own_cluster(&asked.cluster_id)?;
+        if !self.member.voters().contains(&self.member.id()) {
+            return Err(Status::failed_precondition(
+                "this broker is no voter: observe another one",
+            ));
+        }
+        let (sender, receiver) = mpsc::channel(OBSERVER_QUEUE_MAX);
+        let observed = Observation {
+            service: self.clone(),
+            position: asked.applied_index,
+            sender,
+        };
+        let (stop, changes) = (self.stop.clone(), self.metadata.subscribe());
+        runtime::spawn(async move { stop.run_until_cancelled_owned(observed.run(changes)).await });
+        Ok(ReceiverStream::new(receiver))
     }
 }
 
@@ -220,77 +308,33 @@ impl Coordination for Service {
     type ObserveStream = Observed;
 
     async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
-        let payload = self.opened(request)?;
-        let message = serde_json::from_slice::<VoteRequest<VoterId>>(&payload).map_err(Into::into);
-        receive(message, async |message| self.member.raft().vote(message).await).await
+        self.broker(&request)?;
+        let answered = self.raft(Call::Vote, request.into_inner()).await;
+        answered.map(Response::new)
     }
 
     async fn append_entries(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
-        let payload = self.opened(request)?;
-        receive(wire::decode_append(payload), async |message| {
-            self.member.raft().append_entries(message).await
-        })
-        .await
+        self.broker(&request)?;
+        let answered = self.raft(Call::AppendEntries, request.into_inner()).await;
+        answered.map(Response::new)
     }
 
     async fn install_snapshot(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
-        let payload = self.opened(request)?;
-        let message = wire::decode_snapshot_part(payload);
-        receive(message, async |message| {
-            self.member.raft().install_snapshot(message).await
-        })
-        .await
+        self.broker(&request)?;
+        let answered = self.raft(Call::InstallSnapshot, request.into_inner()).await;
+        answered.map(Response::new)
     }
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
         let broker = self.broker(&request)?;
-        let submitted = request.into_inner();
-        self.own_cluster(&submitted.cluster_id)?;
-        let asked = submitted
-            .request
-            .ok_or_else(|| Status::invalid_argument("no request was given"))?;
-        speaks_for_itself(broker, &asked)?;
-        let answered = self.driver.submit(asked).await;
-        let leader = Some(self.leader_hint());
-        Ok(Response::new(match answered {
-            Ok(answer) => SubmitResponse {
-                response: Some(answer.response),
-                index: answer.index,
-                leader,
-            },
-            Err(NotController) => {
-                let refused = Refused {
-                    refusal: Refusal::NotController.into(),
-                    message: NotController.to_string(),
-                    ..Refused::default()
-                };
-                SubmitResponse {
-                    response: Some(refused),
-                    index: 0,
-                    leader,
-                }
-            }
-        }))
+        let answered = self.submitted(broker, request.into_inner()).await;
+        answered.map(Response::new)
     }
 
     async fn observe(&self, request: Request<ObserveRequest>) -> Result<Response<Observed>, Status> {
         self.broker(&request)?;
-        let asked = request.into_inner();
-        self.own_cluster(&asked.cluster_id)?;
-        if !self.member.voters().contains(&self.member.id()) {
-            return Err(Status::failed_precondition(
-                "this broker is no voter: observe another one",
-            ));
-        }
-        let (sender, receiver) = mpsc::channel(OBSERVER_QUEUE_MAX);
-        let observed = Observation {
-            service: self.clone(),
-            position: asked.applied_index,
-            sender,
-        };
-        let (stop, changes) = (self.stop.clone(), self.metadata.subscribe());
-        tokio::spawn(async move { stop.run_until_cancelled_owned(observed.run(changes)).await });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let observed: Observed = Box::pin(self.observed(request.into_inner())?);
+        Ok(Response::new(observed))
     }
 
     async fn describe_quorum(

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::latest::{Indexed, Publisher};
 use super::raft_log::Error;
+use super::runtime;
 use super::snapshot::{self, Snapshots};
 use super::voter::{VoterId, VoterNode};
 use super::wire::{Entry, Meta, Outcome, TypeConfig};
@@ -233,7 +234,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             StorageError::from(StorageIOError::read_snapshot(None, AnyError::error(message)))
         })?;
         let (snapshots, kept) = (self.shared.snapshots.clone(), meta.clone());
-        tokio::task::spawn_blocking(move || snapshots.save(&kept, &bytes))
+        runtime::blocking(move || snapshots.save(&kept, &bytes))
             .await
             .map_err(snapshot_failed)?
             .map_err(snapshot_failed)?;
@@ -251,7 +252,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> Stored<Option<Snapshot<TypeConfig>>> {
         let snapshots = self.shared.snapshots.clone();
-        let loaded = tokio::task::spawn_blocking(move || snapshots.load())
+        let loaded = runtime::blocking(move || snapshots.load())
             .await
             .map_err(snapshot_failed)?;
         let found = loaded.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
@@ -266,7 +267,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Stored<Snapshot<TypeConfig>> {
         let (meta, image) = self.build();
         let (snapshots, kept) = (self.shared.snapshots.clone(), meta.clone());
-        let built = tokio::task::spawn_blocking(move || {
+        let built = runtime::blocking(move || {
             let bytes = snapshot::encode(&image);
             snapshots.save(&kept, &bytes).map(|()| bytes)
         });

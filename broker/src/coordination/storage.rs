@@ -9,6 +9,7 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote};
 
 use super::raft_log::{REPLICATION_BYTES_MAX, RaftLog};
+use super::runtime;
 use super::voter::VoterId;
 use super::wire::{Entry, TypeConfig};
 
@@ -30,9 +31,7 @@ impl LogStore {
         work: impl FnOnce(&RaftLog) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let log = self.log.clone();
-        tokio::task::spawn_blocking(move || work(&log))
-            .await
-            .map_err(io::Error::other)?
+        runtime::blocking(move || work(&log)).await?
     }
 }
 

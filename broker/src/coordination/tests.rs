@@ -80,6 +80,7 @@ async fn all_is_there_again_after_everyone_was_stopped_and_an_observer_gets_it_t
     controller.submit(set(KEY, "1")).await.unwrap();
     // So that what is read again comes partly from a snapshot, partly from the log.
     fleet.running[&0]
+        .seat
         .member
         .raft()
         .trigger()
@@ -104,7 +105,7 @@ async fn all_is_there_again_after_everyone_was_stopped_and_an_observer_gets_it_t
     fleet.start(3).await;
     fleet.until(3, |image| value(image) == Some("1")).await;
     let observer = &fleet.running[&3];
-    assert!(!observer.member.takes_part());
+    assert!(!observer.seat.member.takes_part());
     let response = observer.controller().submit(set(KEY, "2")).await.unwrap();
     assert_eq!(response.refusal(), Refusal::None);
     assert_eq!(
@@ -139,8 +140,8 @@ async fn an_emptied_disk_is_a_stranger_that_observes_and_founds_nothing() {
     fleet.start(0).await;
     fleet.until(0, |image| value(image) == Some("1")).await;
     let stranger = &fleet.running[&0];
-    assert!(!stranger.member.takes_part());
-    assert_eq!(stranger.member.metrics().last_log_index, None);
+    assert!(!stranger.seat.member.takes_part());
+    assert_eq!(stranger.seat.member.metrics().last_log_index, None);
     // Nor does it when it alone is there.
     for broker in [1, 2] {
         fleet.stop(broker).await;

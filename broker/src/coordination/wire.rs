@@ -19,6 +19,7 @@ pub mod types {
             NodeId = super::VoterId,
             Node = super::VoterNode,
             SnapshotData = std::io::Cursor<Vec<u8>>,
+            AsyncRuntime = super::super::runtime::Runtime,
     );
 }
 pub use types::Raft as TypeConfig;
