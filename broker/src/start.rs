@@ -383,7 +383,8 @@ fn port_of(advertised: &Advertised, bound: Option<SocketAddr>) -> u16 {
     }
 }
 
-/// A broker that the fleet has lost sight of serves nobody well, and says so.
+/// A broker that the controller has fenced serves nobody well, and says so. One that no controller answers serves on, as in
+/// Kafka: else a quorum that is lost for a moment would take all brokers away from their clients.
 async fn follow_standing(
     broker: Arc<Broker>,
     mut standing: tokio::sync::watch::Receiver<coordination::Standing>,

@@ -86,7 +86,9 @@ impl Registration {
 pub struct Standing {
     /// Given by the controller at the registration (KIP-903); `None` before it.
     pub epoch: Option<BrokerEpoch>,
-    /// Whether it leads nothing and serves no clients: not registered, not caught up, or not heard of for a session.
+    /// Whether it leads nothing, as the controller said last: not registered, not caught up, or not heard of for a session.
+    /// While no controller answers this stays as it was: a quorum that is lost for a moment is no reason for all brokers
+    /// to turn clients away, whom they can serve.
     pub fenced: bool,
     /// Whether its metadata has caught up.
     pub caught_up: bool,
@@ -152,6 +154,7 @@ impl Lifecycle {
             standing: standing_sender,
             wishes,
             heard: Instant::now(),
+            is_unheard: false,
         };
         Self {
             standing,
@@ -238,6 +241,7 @@ struct Task {
     standing: Arc<watch::Sender<Standing>>,
     wishes: watch::Receiver<Wish>,
     heard: Instant,
+    is_unheard: bool,
 }
 
 /// What a heartbeat came to.
@@ -332,6 +336,7 @@ impl Task {
             Ok(answer) => match answer.response.refusal() {
                 Refusal::None => {
                     self.heard = sent;
+                    self.is_unheard = false;
                     self.note(answer.response.heartbeat.unwrap_or_default());
                 }
                 Refusal::BrokerNotRegistered | Refusal::StaleBrokerEpoch => {
@@ -346,10 +351,13 @@ impl Task {
             }
             Err(SubmitError::Behind(_)) => {}
         }
-        if self.heard.elapsed() > self.timing.session {
-            // The controller has fenced this broker by now, or will have before it hears of it again.
-            self.standing
-                .send_if_modified(|standing| !std::mem::replace(&mut standing.fenced, true));
+        let is_unheard = self.heard.elapsed() > self.timing.session;
+        if is_unheard && !std::mem::replace(&mut self.is_unheard, is_unheard) {
+            let session = self.timing.session;
+            tracing::warn!(
+                ?session,
+                "no controller has answered for a session: serving as before until one does"
+            );
         }
         Beat::Alive
     }

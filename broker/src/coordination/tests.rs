@@ -339,6 +339,27 @@ async fn a_message_for_the_voter_that_a_disk_was_before_is_not_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broker_goes_on_as_before_while_no_controller_answers() {
+    let mut fleet = Fleet::of(2, 1);
+    fleet.start_all().await;
+    let lifecycle = fleet.running[&1].join(fleet.registration(1));
+    lifecycle.set_ready(true);
+    assert!(lifecycle.unfenced(deadline()).await);
+    let before = lifecycle.standing();
+    fleet.stop(0).await;
+    let sessions = fleet.config(1).timing.session * 3;
+    let mut standing = lifecycle.watch();
+    let fenced = timeout(sessions, standing.wait_for(|standing| standing.fenced)).await;
+    assert!(fenced.is_err(), "{fenced:?}");
+    fleet.start(0).await;
+    let answered = fleet.running[&1].controller().submit(set(KEY, "1")).await;
+    assert_eq!(answered.unwrap().refusal(), Refusal::None);
+    assert_eq!(lifecycle.standing().epoch, before.epoch);
+    drop(lifecycle);
+    fleet.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_that_led_the_quorum_is_fenced_soon_after_it_is_gone() {
     let mut fleet = Fleet::of(3, 3);
     fleet.start_all().await;
