@@ -186,7 +186,7 @@ impl<Q: Quorum> Task<Q> {
                     _ => reign.decide_all(&mut batch),
                 },
                 _ = ticks.tick(), if room => {
-                    if !self.quorum.has_majority() && !reign.flight.waiting.is_empty() {
+                    if !self.quorum.has_majority(term) && !reign.flight.waiting.is_empty() {
                         return self.after_loss(term).await;
                     }
                     reign.tick();

@@ -6,6 +6,7 @@ mod client;
 mod connections;
 mod driver;
 mod fleet;
+mod following;
 mod frame;
 mod latest;
 mod lifecycle;

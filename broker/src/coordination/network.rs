@@ -10,9 +10,11 @@ use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{RaftNetwork, RaftNetworkFactory};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::carrier::{Call, Carrier};
+use super::following::Following;
 use super::voter::{VoterId, VoterNode};
 use super::wire::{self, AppendEntries, InstallSnapshot, Malformed, TypeConfig};
 
@@ -25,12 +27,17 @@ const BACKOFF: Duration = Duration::from_millis(150);
 pub struct Network {
     cluster_id: Uuid,
     carrier: Arc<dyn Carrier>,
+    following: Arc<Following>,
 }
 
 impl Network {
-    /// Of a cluster, over what reaches its other brokers.
-    pub fn new(cluster_id: Uuid, carrier: Arc<dyn Carrier>) -> Self {
-        Self { cluster_id, carrier }
+    /// Of a cluster, over what reaches its other brokers. Who follows this member is noted in `following`.
+    pub fn new(cluster_id: Uuid, carrier: Arc<dyn Carrier>, following: Arc<Following>) -> Self {
+        Self {
+            cluster_id,
+            carrier,
+            following,
+        }
     }
 }
 
@@ -95,7 +102,15 @@ impl RaftNetwork<TypeConfig> for Connection {
         request: AppendEntries,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<VoterId>, CallError<openraft::error::Infallible>> {
-        self.ask(Call::AppendEntries, wire::encode_append(&request)).await
+        let (term, sent) = (request.vote.leader_id().term, Instant::now());
+        let answer = self
+            .ask(Call::AppendEntries, wire::encode_append(&request))
+            .await?;
+        // Also one whose log does not fit yet has taken this member for its leader.
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.network.following.took(self.target, term, sent);
+        }
+        Ok(answer)
     }
 
     async fn install_snapshot(

@@ -51,8 +51,13 @@ pub trait Quorum: Send + Sync + 'static {
     /// The brokers that vote.
     fn voters(&self) -> Vec<BrokerId>;
 
-    /// Whether a majority has followed this leader just now. A leader that is cut off must not go on saying who is alive.
-    fn has_majority(&self) -> bool;
+    /// Whether a majority has followed this leader of `term` just now. A leader that is cut off must not go on saying who is
+    /// alive.
+    fn has_majority(&self, term: u64) -> bool;
+
+    /// Whether nobody but this leader of `term` can lead at this moment, so that it has applied, or has in flight, all that
+    /// anybody was ever told. It may answer from what it knows then, without asking a majority.
+    fn has_lease(&self, term: u64) -> bool;
 }
 
 /// A quorum of one that keeps everything in memory and commits at once. Its leadership can be taken away and given.
@@ -177,8 +182,13 @@ impl Quorum for Solo {
         self.state.lock().applied.clone()
     }
 
-    fn has_majority(&self) -> bool {
-        self.leadership.borrow().leading
+    fn has_majority(&self, term: u64) -> bool {
+        let leadership = self.leadership.borrow();
+        leadership.leading && leadership.term == term
+    }
+
+    fn has_lease(&self, term: u64) -> bool {
+        self.has_majority(term) && self.state.lock().held.is_none()
     }
 
     fn voters(&self) -> Vec<BrokerId> {

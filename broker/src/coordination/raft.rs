@@ -15,8 +15,10 @@ use openraft::error::{Fatal, InitializeError, RaftError};
 use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy};
 use prost::Message as _;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::carrier::Carrier;
+use super::following::Following;
 use super::latest::{Indexed, Publisher};
 use super::network::Network;
 use super::quorum::{Applied, Leadership, LeadershipLost, Quorum};
@@ -44,6 +46,9 @@ const KEPT_ENTRIES: u64 = 500;
 const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
 /// One part of a snapshot.
 const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
+/// So long after it was sent what a majority has taken, a leader knows that nobody else leads: none of them votes for
+/// another before the lease is over, which is `ELECTION_MS.1` from when it took that. A quarter is left for clocks that do not agree.
+const LEASE: Duration = Duration::from_millis(ELECTION_MS.1 * 3 / 4);
 /// A leader that a majority has not answered for so long no longer speaks for the quorum.
 const MAJORITY_SILENT: Duration = Duration::from_millis(1_000);
 
@@ -83,6 +88,7 @@ pub struct Member {
     raft: Raft<TypeConfig>,
     log: Arc<RaftLog>,
     state_machine: StateMachine,
+    following: Arc<Following>,
     leadership: watch::Receiver<Leadership>,
     voters: watch::Receiver<Voters>,
 }
@@ -126,7 +132,9 @@ impl Member {
                 .validate()
                 .map_err(|error| Error::Raft(error.to_string()))?,
         );
-        let (store, network) = (LogStore::new(log.clone()), Network::new(cluster_id, carrier));
+        let following = Arc::new(Following::default());
+        let network = Network::new(cluster_id, carrier, following.clone());
+        let store = LogStore::new(log.clone());
         let raft = Raft::new(id, config, network, store, state_machine.clone())
             .await
             .map_err(|error| Error::Raft(error.to_string()))?;
@@ -137,6 +145,7 @@ impl Member {
             raft,
             log,
             state_machine,
+            following,
             leadership,
             voters,
         };
@@ -204,6 +213,16 @@ impl Member {
     /// Follows who votes, as this member knows it.
     pub fn electorate(&self) -> watch::Receiver<Voters> {
         self.voters.clone()
+    }
+
+    /// Whether this member leads in `term`, and a majority took something from it that was sent no longer ago than this.
+    fn followed_within(&self, term: u64, limit: Duration) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let leads = metrics.state == ServerState::Leader && metrics.current_term == term;
+        let (membership, now) = (metrics.membership_config.membership(), Instant::now());
+        let since = self.following.since(self.id, term, membership, now);
+        leads && since.is_some_and(|since| now.saturating_duration_since(since) < limit)
     }
 
     /// Stops taking part. What is synced stays.
@@ -320,12 +339,12 @@ impl Quorum for Member {
         Self::voters(self).into_iter().map(|voter| voter.broker).collect()
     }
 
-    fn has_majority(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-        let silent = metrics.millis_since_quorum_ack.unwrap_or_default();
-        alone || Duration::from_millis(silent) < MAJORITY_SILENT
+    fn has_majority(&self, term: u64) -> bool {
+        self.followed_within(term, MAJORITY_SILENT)
+    }
+
+    fn has_lease(&self, term: u64) -> bool {
+        self.followed_within(term, LEASE)
     }
 }
 

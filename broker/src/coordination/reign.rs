@@ -97,7 +97,7 @@ impl<Q: Quorum> Reign<Q> {
     }
 
     pub(super) fn decide_all(&mut self, batch: &mut Vec<Submission>) {
-        if !self.quorum.has_majority() {
+        if !self.quorum.has_majority(self.term) {
             batch.drain(..).for_each(reject);
             return;
         }
@@ -128,12 +128,14 @@ impl<Q: Quorum> Reign<Q> {
         }
     }
 
-    /// Proposes records for those who wait. Where nothing was decided they wait only for what was decided before.
+    /// Proposes records for those who wait. Where nothing was decided they wait only for what was decided before, if
+    /// nobody else can lead at this moment. Otherwise another leader may have decided what this one does not know of: they
+    /// wait for an empty entry, which is committed only if that is not so.
     fn propose(&mut self, records: Vec<Record>, waiting: Vec<Waiting>, image: &Image) {
-        if records.is_empty() {
-            if waiting.is_empty() {
-                return;
-            }
+        if records.is_empty() && waiting.is_empty() {
+            return;
+        }
+        if records.is_empty() && self.quorum.has_lease(self.term) {
             if self.flight.waiting.is_empty() {
                 let index = self.quorum.applied().index;
                 for (answer, response) in waiting {
@@ -175,7 +177,7 @@ impl<Q: Quorum> Reign<Q> {
             .into_iter()
             .map(|id| id.0)
             .collect();
-        if !self.quorum.has_majority() {
+        if !self.quorum.has_majority(self.term) {
             return;
         }
         let mut wanted = Vec::new();

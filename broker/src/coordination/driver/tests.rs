@@ -113,6 +113,23 @@ async fn an_answer_comes_only_when_it_is_committed_even_where_nothing_is_written
 }
 
 #[tokio::test]
+async fn leader_that_may_have_been_replaced_answers_nothing_without_a_majority() {
+    let (driver, quorum, _) = started(PATIENCE);
+    let before = asked(&driver, set(KEY, "1")).await.unwrap();
+    quorum.hold();
+    let unchanged = asking(&driver, set(KEY, "1"));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!unchanged.is_finished(), "another leader may have changed it");
+    quorum.release().unwrap();
+    let answer = unchanged.await.unwrap().unwrap();
+    assert!(!answer.response.changed && answer.index > before.index);
+    let with_lease = asked(&driver, set(KEY, "1")).await.unwrap();
+    assert_eq!(with_lease.index, answer.index, "nothing is written for it");
+}
+
+#[tokio::test]
 async fn what_was_decided_before_leadership_was_lost_is_not_answered_and_not_remembered() {
     let (driver, quorum, metadata) = started(PATIENCE);
     asked(&driver, set(KEY, "1")).await.unwrap();
