@@ -32,6 +32,7 @@ mod solo;
 mod state_machine;
 mod storage;
 mod tls;
+mod vigil;
 mod voter;
 mod watched;
 mod wire;

@@ -12,10 +12,10 @@ use flotilla_protocol::{BrokerId, Uuid};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use openraft::error::{Fatal, InitializeError, RaftError};
-use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy, Vote};
 use prost::Message as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::carrier::Carrier;
 use super::following::Following;
@@ -27,6 +27,7 @@ use super::runtime;
 use super::snapshot::Snapshots;
 use super::state_machine::StateMachine;
 use super::storage::LogStore;
+use super::vigil::{self, Vigil};
 use super::voter::{VoterId, VoterNode};
 use super::wire::{Decided, TypeConfig};
 use crate::log::Disk;
@@ -89,6 +90,7 @@ pub struct Member {
     log: Arc<RaftLog>,
     state_machine: StateMachine,
     following: Arc<Following>,
+    vigil: Arc<Vigil>,
     leadership: watch::Receiver<Leadership>,
     voters: watch::Receiver<Voters>,
 }
@@ -146,10 +148,12 @@ impl Member {
             log,
             state_machine,
             following,
+            vigil: Arc::new(Vigil::new(Instant::now())),
             leadership,
             voters,
         };
         runtime::spawn(member.clone().follow(leadership_sender, voters_sender, failure));
+        runtime::spawn(member.clone().keep_watch());
         Ok(member)
     }
 
@@ -223,6 +227,34 @@ impl Member {
         let (membership, now) = (metrics.membership_config.membership(), Instant::now());
         let since = self.following.since(self.id, term, membership, now);
         leads && since.is_some_and(|since| now.saturating_duration_since(since) < limit)
+    }
+
+    /// Something has arrived from a leader with this vote. One that was replaced is of no account.
+    pub fn hears(&self, leader: &Vote<VoterId>) {
+        if *leader >= self.raft.metrics().borrow().vote {
+            self.vigil.heard(Instant::now());
+        }
+    }
+
+    /// Lets this member stand for election only while it misses the leader for good reason. When exactly, and how long a
+    /// candidate waits for the next attempt, stays with openraft. A voter alone needs no leader to fall silent.
+    async fn keep_watch(self) {
+        let mut metrics = self.raft.metrics();
+        let mut looks = interval(vigil::LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                ended = metrics.wait_for(|now| now.running_state.is_err()) => {
+                    drop(ended);
+                    return;
+                }
+                _ = looks.tick() => {}
+            }
+            let is_silent = self.vigil.is_silent(Duration::from_millis(ELECTION_MS.1));
+            let may_stand = is_silent || self.voters().len() <= 1;
+            self.raft.runtime_config().elect(may_stand);
+        }
     }
 
     /// Stops taking part. What is synced stays.

@@ -206,10 +206,16 @@ impl Service {
             }
             Call::AppendEntries => {
                 let message = wire::decode_append(payload);
+                if let Ok(message) = &message {
+                    self.member.hears(&message.vote);
+                }
                 receive(message, async |message| raft.append_entries(message).await).await
             }
             Call::InstallSnapshot => {
                 let message = wire::decode_snapshot_part(payload);
+                if let Ok(message) = &message {
+                    self.member.hears(&message.vote);
+                }
                 receive(message, async |message| raft.install_snapshot(message).await).await
             }
         }
