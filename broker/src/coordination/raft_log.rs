@@ -101,6 +101,10 @@ impl RaftLog {
             source,
         };
         disk.create_dir(dir).map_err(io)?;
+        // Without its name the directory would be lost with all that is synced in it.
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            disk.sync_dir(parent).map_err(io)?;
+        }
         let log = Self {
             disk,
             dir: dir.to_owned(),

@@ -62,7 +62,6 @@ impl RaftLog {
                 }
                 tracing::warn!(file = %path.display(), position, "cutting off an entry that was not written whole");
                 self.disk.truncate(&path, position).map_err(io)?;
-                self.disk.sync(&path).map_err(io)?;
                 break;
             };
             let frame_bytes = FRAME_HEADER_BYTES + payload.len();
@@ -86,6 +85,10 @@ impl RaftLog {
             }
             expected += 1;
             position += frame_bytes as u64;
+        }
+        // A process that was killed may have written what it did not sync. It is here, so it will be answered for.
+        if last {
+            self.disk.sync(&path).map_err(io)?;
         }
         state.segments.push_back(Segment {
             first_index,

@@ -209,6 +209,24 @@ fn what_was_answered_for_survives_any_loss_of_power() {
 }
 
 #[test]
+fn entries_that_a_killed_process_left_unsynced_survive_once_they_were_seen() {
+    for seed in 0..10 {
+        let disk = Arc::new(SimDisk::new());
+        let open = || RaftLog::with_segments(disk.clone(), Path::new("/metadata"), SEGMENT).unwrap();
+        let log = open();
+        log.append(entries(1, 0..2)).unwrap().sync().unwrap();
+        drop(log.append(entries(1, 2..5)).unwrap());
+        assert_eq!(
+            open().ends().1,
+            Some(id(1, 4)),
+            "the system kept what was written"
+        );
+        disk.crash(seed);
+        assert_eq!(all(&open()), entries(1, 0..5), "seed {seed}");
+    }
+}
+
+#[test]
 fn after_a_sync_that_failed_nothing_is_taken_any_more() {
     let disk = Arc::new(SimDisk::new());
     let log = RaftLog::open(disk.clone(), Path::new("/metadata")).unwrap();
