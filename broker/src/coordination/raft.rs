@@ -12,7 +12,7 @@ use flotilla_protocol::{BrokerId, Uuid};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use openraft::error::{Fatal, InitializeError, RaftError};
-use openraft::{Raft, RaftMetrics, ServerState, SnapshotPolicy, Vote};
+use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState, SnapshotPolicy, Vote};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -52,6 +52,9 @@ const SNAPSHOT_PART_BYTES: u64 = 1 << 20;
 const LEASE: Duration = Duration::from_millis(ELECTION_MS.1 * 3 / 4);
 /// A leader that a majority has not answered for so long no longer speaks for the quorum.
 const MAJORITY_SILENT: Duration = Duration::from_millis(1_000);
+
+/// A change of the voters that stands half done for so long was left behind, by a leader that is gone or by a caller.
+const CHANGE_ABANDONED: Duration = Duration::from_secs(3);
 
 /// Why a member of the quorum cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -240,6 +243,7 @@ impl Member {
     /// candidate waits for the next attempt, stays with openraft. A voter alone needs no leader to fall silent.
     async fn keep_watch(self) {
         let mut metrics = self.raft.metrics();
+        let mut half_done_since = None;
         let mut looks = interval(vigil::LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -254,6 +258,32 @@ impl Member {
             let is_silent = self.vigil.is_silent(Duration::from_millis(ELECTION_MS.1));
             let may_stand = is_silent || self.voters().len() <= 1;
             self.raft.runtime_config().elect(may_stand);
+            if !self.leads_with_two_sets_of_voters() {
+                half_done_since = None;
+            } else if half_done_since.get_or_insert_with(Instant::now).elapsed() >= CHANGE_ABANDONED {
+                half_done_since = None;
+                runtime::spawn(self.clone().finish_change());
+            }
+        }
+    }
+
+    /// A change of the voters goes through two sets of them, of which both must agree to everything: where it stops there,
+    /// the quorum lives with less than either of them would.
+    fn leads_with_two_sets_of_voters(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let sets = metrics.membership_config.membership().get_joint_config().len();
+        metrics.state == ServerState::Leader && sets > 1
+    }
+
+    /// Goes on from two sets of voters to the newer one.
+    async fn finish_change(self) {
+        let nobody_more = ChangeMembers::AddVoterIds(BTreeSet::new());
+        match self.raft.change_membership(nobody_more, false).await {
+            Ok(_) => tracing::info!("finished a change of the quorum that was left half done"),
+            Err(error) => {
+                tracing::debug!(%error, "a change of the quorum that is half done cannot be finished yet")
+            }
         }
     }
 

@@ -76,6 +76,8 @@ pub struct Glance {
     pub purged_index: Option<u64>,
     /// Who votes, as far as it knows.
     pub voters: BTreeSet<VoterId>,
+    /// Whether the voters are being changed: two sets of them have to agree meanwhile.
+    pub is_changing: bool,
     /// Whether it votes or is about to.
     pub takes_part: bool,
     /// Why it has stopped, if it has.
@@ -110,7 +112,7 @@ impl Seated {
                 .map_err(|error| error.to_string())?;
             Ok::<Seat, String>(seat)
         });
-        let seat = taken.await.map_err(|error| error.to_string())??;
+        let seat = taken.await.map_err(|_| KILLED.to_owned())??;
         Ok(Self {
             machine,
             seat,
@@ -170,6 +172,7 @@ impl Seated {
             snapshot_index: metrics.snapshot.map(|id| id.index),
             purged_index: metrics.purged.map(|id| id.index),
             voters: membership.voter_ids().collect(),
+            is_changing: membership.get_joint_config().len() > 1,
             takes_part: membership.get_node(&self.seat.member.id()).is_some(),
             failed: metrics.running_state.err().map(|fatal| fatal.to_string()),
         }
@@ -283,14 +286,17 @@ impl Seated {
                 members.remove(id).await
             }
         });
-        async move { changed.await.map_err(|error| error.to_string()) }
+        async move { changed.await.map_err(|_| KILLED.to_owned()) }
     }
 }
+
+/// Not what the runtime says of it: that numbers its tasks, and would tell two runs of a seed apart.
+const KILLED: &str = "the broker was killed";
 
 fn flat<T>(answered: Result<Result<T, tonic::Status>, tokio::task::JoinError>) -> Result<T, String> {
     match answered {
         Ok(answered) => answered.map_err(|status| status.message().to_owned()),
-        Err(gone) => Err(gone.to_string()),
+        Err(_) => Err(KILLED.to_owned()),
     }
 }
 

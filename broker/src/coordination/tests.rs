@@ -7,6 +7,7 @@ use flotilla_control::proto::coordination::{DescribeQuorumRequest, SubmitRequest
 use flotilla_control::proto::metadata::{FenceBrokers, Refusal, Request, request};
 use flotilla_control::tls::Identity;
 use flotilla_protocol::{BrokerId, Uuid};
+use futures::FutureExt as _;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -335,6 +336,30 @@ async fn a_message_for_the_voter_that_a_disk_was_before_is_not_taken() {
         .submit_within(set(KEY, "1"), PATIENCE)
         .await;
     assert!(answered.is_ok());
+    fleet.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_of_voters_that_was_left_half_done_is_finished() {
+    let mut fleet = Fleet::of(3, 2);
+    fleet.start_all().await;
+    let leader = fleet.leader().await;
+    let node = VoterNode {
+        address: fleet.config(2).bind.to_string(),
+    };
+    let raft = fleet.running[&leader].seat.member.raft();
+    let third = VoterId::new(BrokerId(2), directory(2));
+    raft.add_learner(third, node, true).await.unwrap();
+    let change = openraft::ChangeMembers::AddVoterIds([third].into());
+    // The caller goes when it has asked, and so the second half is never asked for.
+    assert!(raft.change_membership(change, true).now_or_never().is_none());
+    let mut metrics = raft.metrics();
+    let finished = metrics.wait_for(|now| {
+        let membership = now.membership_config.membership();
+        membership.get_joint_config().len() == 1 && membership.voter_ids().count() == 3
+    });
+    let finished = timeout(PATIENCE, finished).await;
+    assert!(finished.is_ok_and(|finished| finished.is_ok()));
     fleet.stop_all().await;
 }
 
