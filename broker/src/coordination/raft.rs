@@ -12,7 +12,7 @@ use flotilla_protocol::{BrokerId, Uuid};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use openraft::error::{Fatal, InitializeError, RaftError};
-use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState, SnapshotPolicy, Vote};
+use openraft::{ChangeMembers, LogId, Raft, RaftMetrics, ServerState, SnapshotPolicy, Vote};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -119,7 +119,9 @@ impl Member {
             carrier,
         } = options;
         let log = Arc::new(RaftLog::open(disk.clone(), dir)?);
-        let state_machine = StateMachine::open(Snapshots::new(disk, dir), publisher, failure.clone())?;
+        let snapshots = Snapshots::new(disk, dir);
+        let state_machine = StateMachine::open(snapshots.clone(), publisher, failure.clone())?;
+        check_whole(dir, &log, &state_machine)?;
         let config = openraft::Config {
             cluster_name: cluster_id.to_string(),
             heartbeat_interval: HEARTBEAT_MS,
@@ -139,7 +141,7 @@ impl Member {
         );
         let following = Arc::new(Following::default());
         let network = Network::new(cluster_id, carrier, following.clone());
-        let store = LogStore::new(log.clone());
+        let store = LogStore::new(log.clone(), snapshots);
         let raft = Raft::new(id, config, network, store, state_machine.clone())
             .await
             .map_err(|error| Error::Raft(error.to_string()))?;
@@ -354,6 +356,25 @@ fn why_ended(metrics: &Metrics) -> Option<String> {
     Some(format!(
         "this broker's part in the metadata quorum failed: {fatal}"
     ))
+}
+
+/// A log that begins behind what the snapshot holds has lost what lies between, and must not pass for one that has it.
+fn check_whole(dir: &Path, log: &RaftLog, state_machine: &StateMachine) -> Result<(), raft_log::Error> {
+    let (applied, purged) = (state_machine.applied_id(), log.ends().0);
+    if purged.map(|id| id.index) <= applied.map(|id| id.index) {
+        return Ok(());
+    }
+    let upto = |id: Option<LogId<VoterId>>| {
+        id.map_or_else(|| "nothing".to_owned(), |id| format!("entry {}", id.index))
+    };
+    Err(raft_log::Error::Damaged {
+        file: dir.to_owned(),
+        what: format!(
+            "the log begins behind {}, and the snapshot ends with {}",
+            upto(purged),
+            upto(applied)
+        ),
+    })
 }
 
 fn leadership_of(metrics: &Metrics) -> Leadership {

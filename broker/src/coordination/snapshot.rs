@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flotilla_control::proto::metadata::{Entry, Record};
 use prost::Message as _;
+use tokio::sync::watch;
 
 use super::frame::{next_frame, put_frame, replace_file};
 use super::raft_log::Error;
@@ -23,6 +24,24 @@ const PREFIX: &str = "snapshot-";
 pub struct Snapshots {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    kept: Arc<watch::Sender<Kept>>,
+}
+
+impl std::fmt::Debug for Snapshots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshots")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// All up to this entry; `None`: nothing.
+    Upto(Option<u64>),
+    /// Nobody knows, since a snapshot could not be kept.
+    Unknown,
 }
 
 impl Snapshots {
@@ -31,7 +50,37 @@ impl Snapshots {
         Self {
             disk,
             dir: dir.to_owned(),
+            kept: Arc::new(watch::Sender::new(Kept::Upto(None))),
         }
+    }
+
+    /// Waits until a snapshot is on disk that holds everything up to `index`: until then the log must keep it.
+    ///
+    /// # Errors
+    /// When a snapshot could not be kept.
+    pub async fn hold(&self, index: u64) -> io::Result<()> {
+        let mut kept = self.kept.subscribe();
+        let holds = |kept: &Kept| match kept {
+            Kept::Upto(upto) => *upto >= Some(index),
+            Kept::Unknown => true,
+        };
+        match kept.wait_for(holds).await.map(|kept| *kept) {
+            Ok(Kept::Upto(_)) => Ok(()),
+            Ok(Kept::Unknown) | Err(_) => Err(io::Error::other(format!(
+                "no snapshot could be kept of the metadata up to entry {index}"
+            ))),
+        }
+    }
+
+    fn note(&self, meta: &Meta) {
+        let index = meta.last_log_id.map(|id| id.index);
+        self.kept.send_if_modified(|kept| match kept {
+            Kept::Upto(upto) if *upto < index => {
+                *upto = index;
+                true
+            }
+            Kept::Upto(_) | Kept::Unknown => false,
+        });
     }
 
     /// Keeps a snapshot instead of older ones; it is on disk when this returns.
@@ -39,6 +88,14 @@ impl Snapshots {
     /// # Errors
     /// Those of the file system.
     pub fn save(&self, meta: &Meta, bytes: &[u8]) -> io::Result<()> {
+        self.write(meta, bytes).inspect_err(|_| {
+            self.kept.send_replace(Kept::Unknown);
+        })?;
+        self.note(meta);
+        Ok(())
+    }
+
+    fn write(&self, meta: &Meta, bytes: &[u8]) -> io::Result<()> {
         let name = name_of(meta);
         let header = serde_json::to_vec(meta)?;
         let mut file = Vec::with_capacity(bytes.len() + header.len() + 16);
@@ -80,9 +137,10 @@ impl Snapshots {
             what,
         };
         let header = next_frame(&mut bytes).ok_or_else(|| damaged("its checksum does not fit".to_owned()))?;
-        let meta = serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
+        let meta: Meta = serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
         // Verified here, so that damage is found when the broker starts and not when another voter needs it.
         decode(bytes.clone()).map_err(damaged)?;
+        self.note(&meta);
         Ok(Some((meta, bytes)))
     }
 }

@@ -99,6 +99,11 @@ impl StateMachine {
         self.shared.state.lock().indexed()
     }
 
+    /// The last entry applied.
+    pub fn applied_id(&self) -> Option<LogId<VoterId>> {
+        self.shared.state.lock().applied
+    }
+
     /// The term of the last entry applied.
     pub fn applied_term(&self) -> u64 {
         self.shared.state.lock().applied.map_or(0, |id| id.leader_id.term)

@@ -340,6 +340,21 @@ async fn a_message_for_the_voter_that_a_disk_was_before_is_not_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_without_the_snapshot_that_it_begins_behind_is_refused() {
+    let mut fleet = Fleet::of(1, 1);
+    let dir = fleet.config(0).dir.clone();
+    let log = raft_log::RaftLog::open(fleet.config(0).disk.clone(), &dir).unwrap();
+    let id = openraft::LogId::new(openraft::CommittedLeaderId::new(1, VoterId::default()), 7);
+    log.purge(id).unwrap();
+    drop(log);
+    let refused = start(fleet.config(0).clone()).await.err().unwrap().to_string();
+    assert!(
+        refused.contains("the log begins behind entry 7, and the snapshot ends with nothing"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn change_of_voters_that_was_left_half_done_is_finished() {
     let mut fleet = Fleet::of(3, 2);
     fleet.start_all().await;
