@@ -57,14 +57,9 @@ impl Observer {
     /// Runs until the broker stops.
     pub async fn run(self) {
         let mut next = 0;
-        let mut last_leader = Instant::now();
         let mut last_heard = Instant::now();
         loop {
-            let metrics = self.member.metrics();
-            if metrics.current_leader.is_some() {
-                last_leader = Instant::now();
-            }
-            if self.member.takes_part() && last_leader.elapsed() < OWN_SILENCE_MAX {
+            if self.member.takes_part() && self.member.is_led(OWN_SILENCE_MAX) {
                 sleep(PAUSE).await;
                 continue;
             }
@@ -135,7 +130,7 @@ impl Observer {
                 Err(Unfit::Gap) => return Ended::Voter("it left entries out".to_owned()),
                 Err(Unfit::NotUnderstood(what)) => return Ended::NotUnderstood(what),
             }
-            if self.member.takes_part() && self.member.metrics().current_leader.is_some() {
+            if self.member.takes_part() && self.member.is_led(OWN_SILENCE_MAX) {
                 return Ended::Voter("this broker takes part in the quorum itself".to_owned());
             }
         }

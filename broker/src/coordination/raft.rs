@@ -241,6 +241,13 @@ impl Member {
         }
     }
 
+    /// Whether this member leads, or has heard of a leader this lately. That openraft names one says less: a member that was
+    /// taken out of the quorum and did not hear of that names its last one for ever.
+    pub fn is_led(&self, limit: Duration) -> bool {
+        let leads = self.raft.metrics().borrow().state == ServerState::Leader;
+        leads || self.vigil.last_heard().elapsed() < limit
+    }
+
     /// Lets this member stand for election only while it misses the leader for good reason. When exactly, and how long a
     /// candidate waits for the next attempt, stays with openraft. A voter alone needs no leader to fall silent.
     async fn keep_watch(self) {

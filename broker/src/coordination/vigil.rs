@@ -40,6 +40,11 @@ impl Vigil {
         *self.state.lock() = State { heard: now, looks: 0 };
     }
 
+    /// When something of a leader arrived last, or when this began to listen.
+    pub fn last_heard(&self) -> Instant {
+        self.state.lock().heard
+    }
+
     /// Looks once more: whether nothing was heard of a leader in as many looks as fill `silence`.
     pub fn is_silent(&self, silence: Duration) -> bool {
         let mut state = self.state.lock();
@@ -75,6 +80,7 @@ mod tests {
             "what arrived meanwhile is not read yet"
         );
         vigil.heard(later);
+        assert_eq!(vigil.last_heard(), later);
         assert!(!vigil.is_silent(SILENCE));
     }
 }
