@@ -3,6 +3,9 @@
 kafka_version := "4.3.1"
 cache := env("FLOTILLA_CACHE", env("HOME") / ".cache/flotilla")
 
+# Both levels of the simulation come from one build, in a directory of its own: with this flag a seed also decides what tokio draws.
+simulation := "RUSTFLAGS='--cfg tokio_unstable' cargo run --quiet --target-dir target/simulation --profile simulation --package flotilla-simulation --features quorum --"
+
 kubernetes_version := `sed -n 's/^kubernetes_version=//p' tests/kubernetes/install`
 helm := cache / "kubernetes-" + kubernetes_version / "bin/helm"
 
@@ -89,19 +92,20 @@ test-nodes *filter:
 
 # Replay one seed of the simulation with all that happens in it; level: partitions or quorum
 simulate seed level="partitions":
-    cargo run --quiet --profile simulation --package flotilla-simulation -- {{ level }} --seed {{ seed }} --trace
+    {{ simulation }} {{ level }} --seed {{ seed }} --trace
 
 # Simulate fresh seeds until one fails
 simulate-forever level="partitions":
-    cargo run --quiet --profile simulation --package flotilla-simulation -- {{ level }} --forever
+    {{ simulation }} {{ level }} --forever
 
-# Simulate fresh seeds: at least 300, and for as long as CI does
+# Simulate fresh seeds of both levels: as many as CI does
 test-simulation:
-    cargo run --quiet --profile simulation --package flotilla-simulation -- partitions --seeds 300 --seconds 60
+    {{ simulation }} partitions --seeds 300 --seconds 60
+    {{ simulation }} quorum --seeds 40 --seconds 60
 
 # Simulate fresh seeds, and add them to docs/simulation.md if all pass
 simulation-report seeds level="partitions":
-    cargo run --quiet --profile simulation --package flotilla-simulation -- {{ level }} --seeds {{ seeds }} --report docs/simulation.md --commit $(git rev-parse --short HEAD) --date $(date -I)
+    {{ simulation }} {{ level }} --seeds {{ seeds }} --report docs/simulation.md --commit $(git rev-parse --short HEAD) --date $(date -I)
 
 # Check the Helm chart: cluster-wide, and for two namespaces with everything that is optional
 lint-chart:

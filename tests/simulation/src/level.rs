@@ -22,7 +22,12 @@ impl std::error::Error for NotBuilt {}
 
 impl std::fmt::Display for NotBuilt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "this build does not carry the level {:?}", self.0)
+        write!(
+            f,
+            "this build does not carry the level {:?}: use `just simulate`, which builds with the feature `quorum` and with \
+             `--cfg tokio_unstable`, without which a seed does not repeat a run",
+            self.0
+        )
     }
 }
 
@@ -32,6 +37,9 @@ impl Level {
     pub fn kinds(self) -> Vec<&'static str> {
         match self {
             Self::Partitions => partitions::kinds(),
+            #[cfg(feature = "quorum")]
+            Self::Quorum => crate::quorum::kinds(),
+            #[cfg(not(feature = "quorum"))]
             Self::Quorum => Vec::new(),
         }
     }
@@ -43,6 +51,9 @@ impl Level {
     pub fn run(self, seed: u64, trace: Trace) -> Result<Outcome, NotBuilt> {
         match self {
             Self::Partitions => Ok(guarded(|| partitions::run(seed, trace))),
+            #[cfg(all(feature = "quorum", tokio_unstable))]
+            Self::Quorum => Ok(guarded(|| crate::quorum::run(seed, trace))),
+            #[cfg(not(all(feature = "quorum", tokio_unstable)))]
             Self::Quorum => Err(NotBuilt(self)),
         }
     }

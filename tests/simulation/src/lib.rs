@@ -11,6 +11,8 @@ pub mod dice;
 pub mod level;
 pub mod outcome;
 pub mod partitions;
+#[cfg(feature = "quorum")]
+pub mod quorum;
 pub mod report;
 pub mod run;
 pub mod trace;
