@@ -3,9 +3,12 @@
 use bytes::BytesMut;
 
 use super::check::crc;
-use super::header::{AT_CRC, CONTROL_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT};
+use super::header::{
+    AT_CRC, CODEC_BITS, CONTROL_BIT, DELETE_HORIZON_BIT, LOG_APPEND_TIME_BIT, TRANSACTIONAL_BIT,
+};
 use super::{
-    BatchHeader, Compression, HEADER_BYTES, Header, LENGTH_END, NO_SEQUENCE, NO_TIMESTAMP, compress, varint,
+    BatchError, BatchHeader, Compression, HEADER_BYTES, Header, LENGTH_END, NO_SEQUENCE, NO_TIMESTAMP,
+    compress, varint,
 };
 use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -15,6 +18,8 @@ pub struct BatchBuilder {
     header: BatchHeader,
     compression: Compression,
     records: Vec<u8>,
+    /// The batch ends here at least, also without a record.
+    last_offset_delta_least: i32,
 }
 
 impl BatchBuilder {
@@ -39,7 +44,34 @@ impl BatchBuilder {
             },
             compression: Compression::None,
             records: Vec::new(),
+            last_offset_delta_least: 0,
         }
+    }
+
+    /// A batch that takes the place of another and is going to hold some of its records: its offsets, the epoch of its
+    /// leader, its producer, codec and flags stay, a delete horizon too.
+    ///
+    /// # Errors
+    /// [`BatchError::UnknownCompression`].
+    pub fn in_place_of(header: &BatchHeader) -> Result<Self, BatchError> {
+        let base_timestamp_ms = if header.has_delete_horizon() {
+            header.base_timestamp_ms
+        } else {
+            NO_TIMESTAMP
+        };
+        Ok(Self {
+            compression: header.compression()?,
+            records: Vec::new(),
+            last_offset_delta_least: header.last_offset_delta,
+            header: BatchHeader {
+                attributes: header.attributes & !CODEC_BITS,
+                last_offset_delta: -1,
+                base_timestamp_ms,
+                max_timestamp_ms: NO_TIMESTAMP,
+                records_count: 0,
+                ..*header
+            },
+        })
     }
 
     /// Compresses the records when the batch is built.
@@ -84,6 +116,15 @@ impl BatchBuilder {
     #[must_use]
     pub fn log_append_time(mut self) -> Self {
         self.header.attributes |= LOG_APPEND_TIME_BIT;
+        self
+    }
+
+    /// Says from when on tombstones and markers in the batch may go, in milliseconds of the epoch (KIP-534). To be said
+    /// before the first record.
+    #[must_use]
+    pub fn delete_horizon(mut self, horizon_ms: i64) -> Self {
+        self.header.attributes |= DELETE_HORIZON_BIT;
+        self.header.base_timestamp_ms = horizon_ms;
         self
     }
 
@@ -132,7 +173,7 @@ impl BatchBuilder {
             offset_delta > self.header.last_offset_delta,
             "records are added in order"
         );
-        if self.header.records_count == 0 {
+        if self.header.records_count == 0 && !self.header.has_delete_horizon() {
             self.header.base_timestamp_ms = timestamp_ms;
         }
         let mut body = vec![0];
@@ -158,7 +199,7 @@ impl BatchBuilder {
     /// Extends the batch to an offset that has no record, as compaction leaves it.
     #[must_use]
     pub fn last_offset_delta(mut self, delta: i32) -> Self {
-        self.header.last_offset_delta = self.header.last_offset_delta.max(delta);
+        self.last_offset_delta_least = self.last_offset_delta_least.max(delta);
         self
     }
 
@@ -170,17 +211,46 @@ impl BatchBuilder {
             codec => compress(codec, &self.records).expect("codecs take any bytes that are in memory"),
         };
         self.header.attributes |= i16::from(self.compression.code());
-        self.header.last_offset_delta = self.header.last_offset_delta.max(0);
-        self.header.batch_length = (HEADER_BYTES - LENGTH_END + payload.len()) as i32;
-        let mut header = [0; HEADER_BYTES];
-        self.header.write(&mut header);
-        let mut batch = BytesMut::with_capacity(HEADER_BYTES + payload.len());
-        batch.extend_from_slice(&header);
-        batch.extend_from_slice(&payload);
-        let crc = crc(&batch);
-        batch[AT_CRC..AT_CRC + 4].copy_from_slice(&crc.to_be_bytes());
-        batch
+        self.header.last_offset_delta = self.header.last_offset_delta.max(self.last_offset_delta_least);
+        assemble(self.header, &payload)
     }
+}
+
+/// A batch without records in the place of another. It still says what the producer wrote last there: its sequence, its
+/// epoch, and when.
+#[must_use]
+pub fn emptied(header: &BatchHeader) -> BytesMut {
+    let header = BatchHeader {
+        attributes: header.attributes & !(CODEC_BITS | DELETE_HORIZON_BIT),
+        base_timestamp_ms: header.max_timestamp_ms,
+        records_count: 0,
+        ..*header
+    };
+    assemble(header, &[])
+}
+
+/// A batch without records in the place of another, which says nothing but that the log reaches that far.
+#[must_use]
+pub fn gap(header: &BatchHeader) -> BytesMut {
+    emptied(&BatchHeader {
+        attributes: header.attributes & LOG_APPEND_TIME_BIT,
+        producer_id: ProducerId(-1),
+        producer_epoch: ProducerEpoch(-1),
+        base_sequence: NO_SEQUENCE,
+        ..*header
+    })
+}
+
+fn assemble(mut header: BatchHeader, payload: &[u8]) -> BytesMut {
+    header.batch_length = (HEADER_BYTES - LENGTH_END + payload.len()) as i32;
+    let mut bytes = [0; HEADER_BYTES];
+    header.write(&mut bytes);
+    let mut batch = BytesMut::with_capacity(HEADER_BYTES + payload.len());
+    batch.extend_from_slice(&bytes);
+    batch.extend_from_slice(payload);
+    let crc = crc(&batch);
+    batch[AT_CRC..AT_CRC + 4].copy_from_slice(&crc.to_be_bytes());
+    batch
 }
 
 fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

@@ -13,7 +13,7 @@ mod patch;
 mod record;
 mod varint;
 
-pub use build::BatchBuilder;
+pub use build::{BatchBuilder, emptied, gap};
 pub use check::{Batches, Origin, check, check_timestamps, parse_batches};
 pub use codec::{DECOMPRESSED_BYTES_MAX, compress, decompress};
 pub use control::{ControlType, EndTransactionMarker};

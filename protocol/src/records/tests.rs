@@ -537,3 +537,89 @@ fn end_of_transaction_reads_back() {
         Ok(ControlType::Other(9))
     );
 }
+
+#[test]
+fn batch_in_place_of_another_keeps_all_but_the_records_that_are_gone() {
+    for codec in Compression::ALL {
+        let mut original = BatchBuilder::new(Offset(100))
+            .compression(codec)
+            .leader_epoch(LeaderEpoch(3))
+            .producer(ProducerId(7), ProducerEpoch(2), 40)
+            .transactional();
+        for n in 0..5 {
+            original.push(1_000 + n, Some(&[n as u8]), Some(b"value"), &[(b"h", None)]);
+        }
+        let original = check(&original.build(), Origin::Log).unwrap();
+        let mut rebuilt = BatchBuilder::in_place_of(&original)
+            .unwrap()
+            .delete_horizon(9_000);
+        rebuilt.push_at(1, 1_001, Some(&[1]), None, &[(b"h", None)]);
+        rebuilt.push_at(3, NO_TIMESTAMP, Some(&[3]), Some(b"value"), &[]);
+        let rebuilt = rebuilt.build();
+        let header = check(&rebuilt, Origin::Log).unwrap();
+        let expected = BatchHeader {
+            batch_length: header.batch_length,
+            crc: header.crc,
+            attributes: original.attributes | 1 << 6,
+            base_timestamp_ms: 9_000,
+            max_timestamp_ms: 1_001,
+            records_count: 2,
+            ..original
+        };
+        assert_eq!(header, expected);
+        let payload = decompress(&header, &rebuilt[HEADER_BYTES..], 1_000).unwrap();
+        let records: Vec<_> = Records::new(&header, &payload).map(Result::unwrap).collect();
+        let seen: Vec<_> = records
+            .iter()
+            .map(|r| (r.offset.0, r.timestamp_ms, r.key, r.value))
+            .collect();
+        let (one, three) = (&[1][..], &[3][..]);
+        assert_eq!(
+            seen,
+            [
+                (101, 1_001, Some(one), None),
+                (103, NO_TIMESTAMP, Some(three), Some(&b"value"[..]))
+            ]
+        );
+        assert_eq!(records[0].headers().collect::<Vec<_>>(), [(&b"h"[..], None)]);
+        let again = BatchBuilder::in_place_of(&header).unwrap().build();
+        let again = check(&again, Origin::Log).unwrap();
+        assert!(again.has_delete_horizon() && again.base_timestamp_ms == 9_000);
+    }
+}
+
+#[test]
+fn emptied_batch_says_what_the_producer_wrote_and_a_gap_says_nothing() {
+    let mut original = BatchBuilder::new(Offset(100))
+        .compression(Compression::Zstd)
+        .leader_epoch(LeaderEpoch(3))
+        .producer(ProducerId(7), ProducerEpoch(2), 40)
+        .transactional()
+        .delete_horizon(5_000);
+    for n in 0..5 {
+        original.push(1_000 + n, Some(b"key"), None, &[]);
+    }
+    let original = check(&original.build(), Origin::Log).unwrap();
+    let header = check(&emptied(&original), Origin::Log).unwrap();
+    let expected = BatchHeader {
+        batch_length: 49,
+        crc: header.crc,
+        attributes: 1 << 4,
+        base_timestamp_ms: 1_004,
+        records_count: 0,
+        ..original
+    };
+    assert_eq!(header, expected);
+    assert_eq!((header.last_sequence(), header.last_offset()), (44, Offset(104)));
+    assert_eq!(Records::new(&header, &[]).next(), None);
+    let header = check(&gap(&original), Origin::Log).unwrap();
+    let expected = BatchHeader {
+        crc: header.crc,
+        attributes: 0,
+        producer_id: ProducerId(-1),
+        producer_epoch: ProducerEpoch(-1),
+        base_sequence: NO_SEQUENCE,
+        ..expected
+    };
+    assert_eq!(header, expected);
+}
