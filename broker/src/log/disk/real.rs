@@ -24,6 +24,8 @@ pub struct RealDisk {
 struct OpenFiles {
     limit: usize,
     clock: u64,
+    /// How often names came to stand for other files.
+    changes: u64,
     files: HashMap<PathBuf, (u64, Arc<File>)>,
     by_age: BTreeMap<u64, PathBuf>,
 }
@@ -41,6 +43,7 @@ impl RealDisk {
             open: Mutex::new(OpenFiles {
                 limit,
                 clock: 0,
+                changes: 0,
                 files,
                 by_age,
             }),
@@ -54,12 +57,25 @@ impl RealDisk {
     }
 
     fn file(&self, path: &Path) -> io::Result<Arc<File>> {
-        if let Some(file) = self.open.lock().touch(path) {
-            return Ok(file);
-        }
+        let changes = {
+            let mut open = self.open.lock();
+            if let Some(file) = open.touch(path) {
+                return Ok(file);
+            }
+            open.changes
+        };
         let file = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
-        self.open.lock().insert(path, &file);
+        self.open.lock().keep(path, &file, changes);
         Ok(file)
+    }
+
+    /// Changes names, and forgets the handles of those at or below `paths`: once before, so that nobody takes one up, and
+    /// once after, for who opened a file meanwhile.
+    fn renaming<T>(&self, paths: &[&Path], change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.open.lock().changed(paths);
+        let changed = change();
+        self.open.lock().changed(paths);
+        changed
     }
 }
 
@@ -71,6 +87,21 @@ impl OpenFiles {
         *age = self.clock;
         self.by_age.insert(self.clock, path);
         Some(Arc::clone(file))
+    }
+
+    /// Keeps a file that was opened when there had been so many changes. Another one since may have given its name to
+    /// another file: then it is used once.
+    fn keep(&mut self, path: &Path, file: &Arc<File>, changes: u64) {
+        if self.changes == changes {
+            self.insert(path, file);
+        }
+    }
+
+    fn changed(&mut self, paths: &[&Path]) {
+        self.changes += 1;
+        for path in paths {
+            self.forget_below(path);
+        }
     }
 
     fn insert(&mut self, path: &Path, file: &Arc<File>) {
@@ -157,21 +188,22 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut open = self.open.lock();
-        open.forget_below(from);
-        open.forget_below(to);
-        drop(open);
-        fs::rename(from, to)
+        self.renaming(&[from, to], || fs::rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.open.lock().forget(path);
-        fs::remove_file(path)
+        let forget = |mut open: parking_lot::MutexGuard<'_, OpenFiles>| {
+            open.changes += 1;
+            open.forget(path);
+        };
+        forget(self.open.lock());
+        let removed = fs::remove_file(path);
+        forget(self.open.lock());
+        removed
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.open.lock().forget_below(path);
-        fs::remove_dir_all(path)
+        self.renaming(&[path], || fs::remove_dir_all(path))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -273,6 +305,34 @@ mod tests {
             io::ErrorKind::NotFound
         );
         assert_eq!(disk.open_files(), 0);
+    }
+
+    #[test]
+    fn file_that_was_opened_before_its_name_went_to_another_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(8);
+        let (old, new) = (
+            dir.path().join("segment.log"),
+            dir.path().join("segment.log.swap"),
+        );
+        for (path, content) in [(&old, b"old"), (&new, b"new")] {
+            disk.create(path).unwrap();
+            disk.write_at(path, 0, content).unwrap();
+        }
+        // A reader opens the file, and before it can keep the handle, the other one takes the name.
+        let changes = disk.open.lock().changes;
+        let opened = Arc::new(File::open(&old).unwrap());
+        disk.rename(&new, &old).unwrap();
+        disk.open.lock().keep(&old, &opened, changes);
+        assert_eq!(&disk.read_at(&old, 0, 3).unwrap()[..], b"new");
+        let opened = Arc::new(File::open(&old).unwrap());
+        let changes = disk.open.lock().changes;
+        disk.remove(&old).unwrap();
+        disk.open.lock().keep(&old, &opened, changes);
+        assert_eq!(
+            disk.read_at(&old, 0, 3).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]
