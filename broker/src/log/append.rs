@@ -203,9 +203,7 @@ impl Log {
         for (position, header) in placed {
             let size = header.size_bytes();
             let (at, interval) = (start + *position as u64, self.config.index_interval_bytes);
-            active
-                .indexes
-                .add(at, header.last_offset(), size, header.max_timestamp_ms, interval);
+            active.indexes.add_batch(at, header, interval);
             self.epochs
                 .assign(header.partition_leader_epoch, header.base_offset);
             note_producer(&mut self.producers, header, &bytes[*position..*position + size]);
@@ -232,7 +230,7 @@ impl Log {
             now_ms.saturating_sub(active.created_ms)
         };
         active.size_bytes + size > u64::from(self.config.segment_bytes)
-            || waited_ms > self.config.segment_ms
+            || waited_ms > self.config.segment_ms_max()
             || active.indexes.is_full(self.config.segment_index_bytes)
             || last.0 - active.base.0 > i64::from(i32::MAX)
     }
@@ -257,15 +255,7 @@ impl Log {
             self.active = Some(active);
             return Err(error);
         }
-        let Active {
-            base,
-            size_bytes,
-            modified_ms,
-            indexes,
-            ..
-        } = &active;
-        self.sealed
-            .push(Sealed::finished(*base, *size_bytes, *modified_ms, indexes));
+        self.sealed.push(Sealed::finished(&active));
         Ok(())
     }
 

@@ -66,6 +66,9 @@ pub enum Error {
         /// The segment.
         path: PathBuf,
     },
+    /// Whoever had it done wants it no more.
+    #[error("it was stopped before it was done")]
+    Interrupted,
     /// The file system refuses.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use flotilla_protocol::Offset;
+use flotilla_protocol::records::{BatchHeader, NO_TIMESTAMP};
 
 use super::disk::Disk;
 
@@ -259,15 +260,18 @@ impl Indexes {
         (self.max_timestamp_ms, self.max_timestamp_offset)
     }
 
-    /// Notes a batch that begins at `position`.
-    pub(super) fn add(
-        &mut self,
-        position: u64,
-        last_offset: Offset,
-        size: usize,
-        timestamp_ms: i64,
-        interval: u32,
-    ) {
+    /// Notes a batch that begins at `position`. One that compaction has emptied has no time: nothing is found there.
+    pub(super) fn add_batch(&mut self, position: u64, header: &BatchHeader, interval: u32) {
+        let timestamp_ms = if header.records_count == 0 {
+            NO_TIMESTAMP
+        } else {
+            header.max_timestamp_ms
+        };
+        let (last, size) = (header.last_offset(), header.size_bytes());
+        self.add(position, last, size, timestamp_ms, interval);
+    }
+
+    fn add(&mut self, position: u64, last_offset: Offset, size: usize, timestamp_ms: i64, interval: u32) {
         if timestamp_ms > self.max_timestamp_ms {
             self.max_timestamp_ms = timestamp_ms;
             self.max_timestamp_offset = last_offset;

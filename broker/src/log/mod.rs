@@ -9,6 +9,7 @@
 
 mod append;
 mod checkpoint;
+mod compaction;
 mod disk;
 mod epochs;
 mod error;
@@ -33,6 +34,7 @@ use crate::partition::producer_state::ProducerState;
 
 pub use append::Appended;
 pub use checkpoint::Offsets;
+pub use compaction::{Cleanable, Cleaned, Compaction, Limits as CompactionLimits, Pace, Rewrite, Survey};
 pub use disk::{Disk, Entry, Lock, RealDisk, SimDisk, Space, Stat};
 pub use epochs::Epochs;
 pub use error::{Error, Severity};
@@ -84,6 +86,14 @@ pub struct Config {
     pub index_interval_bytes: u32,
     /// Whether `cleanup.policy` contains `delete`.
     pub delete: bool,
+    /// Whether `cleanup.policy` contains `compact`.
+    pub compact: bool,
+    /// `min.compaction.lag.ms`: for so long at least a record is left as it is.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: after so long at most it is compacted; a segment with older records is ended.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long a tombstone stays after the first compaction that found it.
+    pub delete_retention_ms: i64,
     /// `retention.ms`: how long records are kept; `None` (-1): without end.
     pub retention_ms: Option<i64>,
     /// `retention.bytes`: how much is kept; `None` (-1): everything.
@@ -104,10 +114,25 @@ impl Default for Config {
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             delete: true,
+            compact: false,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * HOUR_MS,
             retention_ms: Some(168 * HOUR_MS),
             retention_bytes: None,
             timestamp_type: TimestampType::CreateTime,
             producer_id_expiration_ms: 24 * HOUR_MS,
+        }
+    }
+}
+
+impl Config {
+    /// When a segment is ended at the latest: records of the active one are not compacted.
+    fn segment_ms_max(&self) -> i64 {
+        if self.compact {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
         }
     }
 }
@@ -130,6 +155,8 @@ pub struct Log {
     producers: ProducerState,
     tail: Tail,
     generation: Generation,
+    /// Compaction goes on from here: before it no key comes twice.
+    cleaned_to: Offset,
     /// Something is to be written before the log can be closed cleanly.
     changed: bool,
     failed: bool,

@@ -158,9 +158,15 @@ impl ColdRead {
     /// [`Error::Removed`] if the log has let go of the segment meanwhile: plan anew. [`Error::Damaged`],
     /// [`Error::Io`].
     pub fn run(self) -> Result<Read, Error> {
+        let read = self.read_views();
+        check_in_place(&self.views, &self.dir)?;
+        read.map_err(removed)
+    }
+
+    fn read_views(&self) -> Result<Read, Error> {
         let mut gathered = Gathered::new(self.from, self.limits);
         for view in &self.views {
-            if !self.read_view(view, &mut gathered).map_err(removed)? {
+            if !self.read_view(view, &mut gathered)? {
                 break;
             }
         }
@@ -213,5 +219,18 @@ pub(super) fn removed(error: Error) -> Error {
     match error {
         Error::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => Error::Removed { path },
         other => other,
+    }
+}
+
+/// To be asked after the last read: whether all that was read lay in the files that were looked up.
+///
+/// # Errors
+/// [`Error::Removed`].
+pub(super) fn check_in_place(views: &[View], dir: &Path) -> Result<(), Error> {
+    match views.iter().find(|view| view.is_replaced()) {
+        Some(view) => Err(Error::Removed {
+            path: FileKind::Log.path(dir, view.base()),
+        }),
+        None => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use super::index::{Index, Indexes, OffsetEntry, TimeEntry};
 use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, finish_indexes, walk};
 use super::sync::Generation;
 use super::tail::Tail;
-use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint};
+use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint, compaction};
 use crate::partition::producer_state::ProducerState;
 
 /// What is known about a log before it is opened.
@@ -89,6 +89,7 @@ impl Log {
             producers: ProducerState::default(),
             tail: Tail::new(Arc::clone(&storage.tail)),
             generation: Generation::default(),
+            cleaned_to: compaction::load(disk, dir).during("read", dir)?,
             changed: false,
             failed: false,
         };
@@ -112,6 +113,7 @@ impl Log {
             None => log.scan_from(trusted_to, &mut recovery, progress)?,
         };
         log.epochs.truncate_end(log.log_end.plus(1));
+        log.lower_cleaned(log.log_end)?;
         log.synced_end = log.log_end;
         log.log_start = log.first_base().max(options.start_offset.unwrap_or_default());
         if log.log_start > log.log_end {
@@ -209,8 +211,7 @@ impl Log {
             let Some(stop) = stop else {
                 if next_base.is_some() {
                     finish_indexes(&*self.storage.disk, &self.dir, base, &mut active.indexes)?;
-                    self.sealed
-                        .push(Sealed::finished(base, size_bytes, modified_ms, &active.indexes));
+                    self.sealed.push(Sealed::finished(&active));
                 } else {
                     self.active = Some(active);
                 }
@@ -269,13 +270,7 @@ impl Log {
                 active.first_timestamp_ms = header.max_timestamp_ms;
             }
             let interval = self.config.index_interval_bytes;
-            active.indexes.add(
-                position,
-                header.last_offset(),
-                batch.len(),
-                header.max_timestamp_ms,
-                interval,
-            );
+            active.indexes.add_batch(position, header, interval);
             self.epochs
                 .assign(header.partition_leader_epoch, header.base_offset);
             *end = header.next_offset();
@@ -366,6 +361,7 @@ fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, E
             disk.write_at(&path, 0, text.as_bytes()).during("write", &path)?;
         }
     }
+    let entries = compaction::finish_swaps(disk, dir, entries)?;
     let mut kinds: BTreeMap<Offset, bool> = BTreeMap::new();
     for entry in &entries {
         let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
@@ -451,14 +447,8 @@ pub(super) fn resume(
     let path = FileKind::Log.path(dir, base);
     let mut next = None;
     let indexes = &mut active.indexes;
-    let stop = walk(disk, &path, position, size, |position, header, batch| {
-        indexes.add(
-            position,
-            header.last_offset(),
-            batch.len(),
-            header.max_timestamp_ms,
-            interval,
-        );
+    let stop = walk(disk, &path, position, size, |position, header, _| {
+        indexes.add_batch(position, header, interval);
         next = Some(header.next_offset());
         Visit::Next
     })?;

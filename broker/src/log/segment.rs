@@ -1,6 +1,7 @@
 //! One file of batches and its indexes.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -71,10 +72,23 @@ pub(super) enum Visit {
 pub(super) fn walk(
     disk: &dyn Disk,
     path: &Path,
+    position: u64,
+    end: u64,
+    visit: impl FnMut(u64, &BatchHeader, &[u8]) -> Visit,
+) -> Result<Option<Stop>, Error> {
+    walk_by(WALK_BYTES, disk, path, position, end, visit)
+}
+
+/// [`walk`], reading so many bytes at a time, or as many as a batch has that is larger.
+pub(super) fn walk_by(
+    chunk_bytes: usize,
+    disk: &dyn Disk,
+    path: &Path,
     mut position: u64,
     end: u64,
     mut visit: impl FnMut(u64, &BatchHeader, &[u8]) -> Visit,
 ) -> Result<Option<Stop>, Error> {
+    let chunk_bytes = chunk_bytes.max(HEADER_BYTES);
     let read = |position: u64, length: usize| {
         let length = (length as u64).min(end - position) as usize;
         disk.read_at(path, position, length).during("read", path)
@@ -82,7 +96,7 @@ pub(super) fn walk(
     let mut chunk = Bytes::new();
     while position < end {
         if chunk.len() < HEADER_BYTES {
-            chunk = read(position, WALK_BYTES)?;
+            chunk = read(position, chunk_bytes)?;
         }
         let header = match BatchHeader::parse(&chunk) {
             Ok(header) => header,
@@ -90,7 +104,7 @@ pub(super) fn walk(
         };
         let size = header.size_bytes();
         if chunk.len() < size && (size as u64) <= end - position {
-            chunk = read(position, size.max(WALK_BYTES))?;
+            chunk = read(position, size.max(chunk_bytes))?;
         }
         if chunk.len() < size {
             let reason = BatchError::Truncated {
@@ -110,12 +124,59 @@ pub(super) fn walk(
     Ok(None)
 }
 
+/// What is read at a time where only headers are of interest: the batches of a log are mostly larger.
+const HEADERS_BYTES: usize = 1024;
+
+/// Goes through the headers of the batches in a file up to `end`, and reads little of what lies between them. `None` if
+/// every header was one.
+pub(super) fn walk_headers(
+    disk: &dyn Disk,
+    path: &Path,
+    end: u64,
+    mut visit: impl FnMut(u64, &BatchHeader) -> Result<(), Error>,
+) -> Result<Option<Stop>, Error> {
+    let mut position = 0;
+    let mut chunk = Bytes::new();
+    while position < end {
+        if chunk.len() < HEADER_BYTES {
+            let length = (HEADERS_BYTES as u64).min(end - position) as usize;
+            chunk = disk.read_at(path, position, length).during("read", path)?;
+        }
+        let header = match BatchHeader::parse(&chunk) {
+            Ok(header) => header,
+            Err(reason) => return Ok(Some(Stop { position, reason })),
+        };
+        visit(position, &header)?;
+        let size = header.size_bytes();
+        chunk = chunk.slice(size.min(chunk.len())..);
+        position += size as u64;
+    }
+    Ok(None)
+}
+
+/// Tells those who still read a segment that its file has become another meanwhile: what they read may be of both.
+///
+/// Set before the file is touched, and looked at after the last read: who does not find it set has read the old file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replaced(Arc<AtomicBool>);
+
+impl Replaced {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// A segment that nothing is appended to any more.
 #[derive(Debug)]
 pub(super) struct Sealed {
     pub base: Offset,
     pub size_bytes: u64,
     pub modified_ms: i64,
+    pub replaced: Replaced,
     /// Read when it is asked for first: a start must not open two files for each segment.
     facts: OnceLock<Facts>,
 }
@@ -134,16 +195,41 @@ impl Sealed {
             base,
             size_bytes,
             modified_ms,
+            replaced: Replaced::default(),
             facts: OnceLock::new(),
         })
     }
 
-    /// A segment whose indexes have just been finished and written.
-    pub(super) fn finished(base: Offset, size_bytes: u64, modified_ms: i64, indexes: &Indexes) -> Arc<Self> {
+    /// The active segment, ended: its indexes have just been finished and written.
+    pub(super) fn finished(active: &Active) -> Arc<Self> {
+        let Active {
+            base,
+            size_bytes,
+            modified_ms,
+            indexes,
+            replaced,
+            ..
+        } = active;
+        Self::written(*base, *size_bytes, *modified_ms, indexes, replaced.clone())
+    }
+
+    /// A segment that compaction has written, indexes included.
+    pub(super) fn rewritten(base: Offset, size_bytes: u64, modified_ms: i64, indexes: &Indexes) -> Arc<Self> {
+        Self::written(base, size_bytes, modified_ms, indexes, Replaced::default())
+    }
+
+    fn written(
+        base: Offset,
+        size_bytes: u64,
+        modified_ms: i64,
+        indexes: &Indexes,
+        replaced: Replaced,
+    ) -> Arc<Self> {
         let sealed = Self {
             base,
             size_bytes,
             modified_ms,
+            replaced,
             facts: OnceLock::new(),
         };
         let facts = Facts {
@@ -203,14 +289,8 @@ impl Sealed {
     fn rebuild(&self, disk: &dyn Disk, dir: &Path) -> Result<Facts, Error> {
         let mut indexes = Indexes::new(self.base);
         let path = FileKind::Log.path(dir, self.base);
-        let stop = walk(disk, &path, 0, self.size_bytes, |position, header, batch| {
-            indexes.add(
-                position,
-                header.last_offset(),
-                batch.len(),
-                header.max_timestamp_ms,
-                REBUILD_INTERVAL_BYTES,
-            );
+        let stop = walk(disk, &path, 0, self.size_bytes, |position, header, _| {
+            indexes.add_batch(position, header, REBUILD_INTERVAL_BYTES);
             Visit::Next
         })?;
         if let Some(stop) = stop {
@@ -347,6 +427,7 @@ pub(super) struct Active {
     /// The first batch's latest timestamp, which `segment.ms` counts from; `-1` if there is none.
     pub first_timestamp_ms: i64,
     pub indexes: Indexes,
+    pub replaced: Replaced,
 }
 
 impl Active {
@@ -358,6 +439,7 @@ impl Active {
             modified_ms: now_ms,
             first_timestamp_ms: -1,
             indexes: Indexes::new(base),
+            replaced: Replaced::default(),
         }
     }
 }
@@ -381,6 +463,14 @@ impl View {
         match self {
             Self::Sealed(sealed) => sealed.size_bytes,
             Self::Active(active) => active.size_bytes,
+        }
+    }
+
+    /// Whether what was read of it may be of another file than the one that was looked up.
+    pub(super) fn is_replaced(&self) -> bool {
+        match self {
+            Self::Sealed(sealed) => sealed.replaced.is_set(),
+            Self::Active(active) => active.replaced.is_set(),
         }
     }
 

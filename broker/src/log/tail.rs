@@ -95,6 +95,13 @@ impl Tail {
         }
     }
 
+    /// Lets go of what begins before `offset`: it lies in the log in another form now.
+    pub(super) fn forget_below(&mut self, offset: Offset) {
+        while self.chunks.front().is_some_and(|chunk| chunk.first < offset) {
+            self.pop();
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         while !self.chunks.is_empty() {
             self.pop();

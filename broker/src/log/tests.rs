@@ -1,5 +1,6 @@
 //! Whole logs, on a simulated disk where something is to go wrong and on the real one.
 
+mod compacting;
 mod crash;
 mod damage;
 mod reading;

@@ -10,7 +10,7 @@ use flotilla_protocol::{LeaderEpoch, Offset};
 
 use super::disk::Disk;
 use super::error::Error;
-use super::read::removed;
+use super::read::{check_in_place, removed};
 use super::segment::{FileKind, View, Visit, walk};
 
 /// What to look for.
@@ -50,7 +50,9 @@ impl Search {
     /// [`Error::Removed`] if the log has let go of a segment meanwhile: plan anew. [`Error::Damaged`],
     /// [`Error::Io`].
     pub fn run(self) -> Result<Option<Found>, Error> {
-        self.search().map_err(removed)
+        let found = self.search();
+        check_in_place(&self.views, &self.dir)?;
+        found.map_err(removed)
     }
 
     fn search(&self) -> Result<Option<Found>, Error> {
@@ -89,7 +91,8 @@ impl Search {
             position,
             view.size_bytes(),
             |_, header, batch| {
-                if header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= self.log_start {
+                let may_hold = header.records_count > 0 && header.max_timestamp_ms >= timestamp_ms;
+                if may_hold && header.last_offset() >= self.log_start {
                     found = self.search_batch(header, batch, timestamp_ms);
                 }
                 if found.is_some() { Visit::Done } else { Visit::Next }
@@ -114,7 +117,9 @@ impl Search {
             })
         };
         let first = header.base_offset.max(self.log_start);
-        if header.timestamp_type() == TimestampType::LogAppendTime {
+        // Compaction may have taken the first record.
+        let is_dense = header.records_count > header.last_offset_delta;
+        if header.timestamp_type() == TimestampType::LogAppendTime && is_dense {
             return found(first, header.max_timestamp_ms);
         }
         // Nobody has looked into the batch yet: where its content is broken, the batch is as near as one can come.

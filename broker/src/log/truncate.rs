@@ -38,9 +38,11 @@ impl Log {
     fn cut(&mut self, offset: Offset) -> Result<(), Error> {
         // Newest first: what a crash leaves behind has no hole.
         while let Some(active) = self.active.take_if(|active| active.base >= offset) {
+            active.replaced.set();
             self.remove_segment(active.base)?;
             self.size_bytes -= active.size_bytes;
             if let Some(sealed) = self.sealed.pop() {
+                sealed.replaced.set();
                 let mut reopened = Active::new(sealed.base, sealed.modified_ms);
                 reopened.size_bytes = sealed.size_bytes;
                 self.active = Some(reopened);
@@ -54,6 +56,9 @@ impl Log {
             .expect("the first segment begins below the offset");
         let path = FileKind::Log.path(&self.dir, active.base);
         let (position, end) = self.find_cut(&active, offset)?;
+        self.lower_cleaned(end)?;
+        // What is appended next lies where others may still read what is cut off.
+        std::mem::take(&mut active.replaced).set();
         disk.truncate(&path, position).during("truncate", &path)?;
         disk.sync(&path).during_sync(&path)?;
         self.size_bytes -= active.size_bytes - position;
@@ -115,6 +120,7 @@ impl Log {
     /// Those of the disk; the log takes no more records then.
     pub fn start_over_at(&mut self, offset: Offset) -> Result<(), Error> {
         self.check_usable()?;
+        self.lower_cleaned(offset)?;
         self.generation.advance();
         self.tail.clear();
         self.changed = true;
@@ -125,9 +131,11 @@ impl Log {
 
     fn empty_at(&mut self, offset: Offset) -> Result<(), Error> {
         if let Some(active) = self.active.take() {
+            active.replaced.set();
             self.remove_segment(active.base)?;
         }
         while let Some(sealed) = self.sealed.pop() {
+            sealed.replaced.set();
             self.remove_segment(sealed.base)?;
         }
         self.size_bytes = 0;

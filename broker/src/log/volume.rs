@@ -432,6 +432,12 @@ impl Volume {
         &self.disk
     }
 
+    /// What is kept free: with less, nothing is appended.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes
+    }
+
     /// Where the log of a partition lies or would lie.
     #[must_use]
     pub fn partition_dir(&self, topic: &str, partition: PartitionIndex) -> PathBuf {

@@ -329,6 +329,10 @@ pub(super) fn log_config(topic: &TopicConfig, broker: &BrokerSettings) -> log::C
         segment_index_bytes: size(topic.segment_index_bytes),
         index_interval_bytes: size(topic.index_interval_bytes),
         delete: topic.cleanup_policy.delete,
+        compact: topic.cleanup_policy.compact,
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: topic.max_compaction_lag_ms,
+        delete_retention_ms: topic.delete_retention_ms,
         retention_ms: (topic.retention_ms >= 0).then_some(topic.retention_ms),
         retention_bytes: u64::try_from(topic.retention_bytes).ok(),
         timestamp_type: match topic.message_timestamp_type {
