@@ -54,6 +54,7 @@ impl Collector for Numbers {
         let mut page = Page(encoder);
         data(&mut page, &broker)?;
         storage(&mut page, &broker)?;
+        cleaner(&mut page, &broker)?;
         fleet(&mut page, &broker)
     }
 }
@@ -112,6 +113,31 @@ fn data(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
             &metrics.isr_expands,
         ),
         ("log_syncs", "Group commits", &metrics.syncs),
+        (
+            "cleaner_runs",
+            "Compactions that came to their end",
+            &metrics.cleanings,
+        ),
+        (
+            "cleaner_io_bytes",
+            "Bytes that compaction read and wrote, which log.cleaner.io.max.bytes.per.second limits",
+            &metrics.cleaner_bytes,
+        ),
+        (
+            "cleaner_cleaned_bytes",
+            "Bytes of the segments that were compacted",
+            &metrics.cleaned_bytes,
+        ),
+        (
+            "cleaner_saved_bytes",
+            "Bytes by which they became smaller",
+            &metrics.cleaner_saved_bytes,
+        ),
+        (
+            "cleaner_failures",
+            "Compactions that failed: the broker's log says why",
+            &metrics.cleaner_failures,
+        ),
     ] {
         page.counter(name, help, counter.get())?;
     }
@@ -148,6 +174,30 @@ fn storage(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
         "refusing_volumes",
         "Data directories that take no records: full or failed",
         refusing.count(),
+    )
+}
+
+fn cleaner(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
+    let census = broker.replicas.cleaner_census();
+    page.metric(
+        "cleaner_dirty_ratio_max",
+        "The largest part of a compacted log that is new since its last compaction",
+        &ConstGauge::new(census.dirty_ratio_max),
+    )?;
+    page.metric(
+        "cleaner_overdue_seconds_max",
+        "For how long records have waited for compaction beyond max.compaction.lag.ms",
+        &ConstGauge::new(census.overdue_ms_max as f64 / 1_000.0),
+    )?;
+    page.gauge(
+        "uncleanable_partitions",
+        "Partitions that cannot be compacted: damaged, or without room on their volume",
+        census.uncleanable_partitions,
+    )?;
+    page.gauge(
+        "uncleanable_bytes",
+        "Bytes of those partitions",
+        census.uncleanable_bytes,
     )
 }
 
@@ -198,6 +248,9 @@ mod tests {
             "flotilla_produced_records_total 0",
             "flotilla_under_replicated_partitions 0",
             "flotilla_refusing_volumes 0",
+            "flotilla_cleaner_runs_total 0",
+            "flotilla_cleaner_dirty_ratio_max 0.0",
+            "flotilla_uncleanable_partitions 0",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

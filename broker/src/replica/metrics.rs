@@ -44,6 +44,16 @@ pub struct Metrics {
     pub isr_expands: Counter,
     /// Group commits.
     pub syncs: Counter,
+    /// Compactions that came to their end.
+    pub cleanings: Counter,
+    /// Bytes that compaction read and wrote.
+    pub cleaner_bytes: Counter,
+    /// Bytes of the segments that were compacted.
+    pub cleaned_bytes: Counter,
+    /// Bytes by which they became smaller.
+    pub cleaner_saved_bytes: Counter,
+    /// Compactions that failed.
+    pub cleaner_failures: Counter,
     /// Partitions that were found on disk at the start.
     pub recovery_total: Counter,
     /// How many of them are loaded.

@@ -10,6 +10,7 @@ mod alter;
 mod append;
 mod apply;
 mod census;
+mod cleaner;
 mod error;
 mod fetcher;
 mod hosted;
@@ -29,6 +30,7 @@ mod volume;
 
 pub use append::{Acks, Appended, Commit, Origin};
 pub use census::{LogDir, LogDirPartition};
+pub use cleaner::CleanerCensus;
 pub use error::{AppendError, ReadError, Unavailable};
 pub use leadership::{LeadershipChange, Role};
 pub use link::{Dial, Link, LinkError, TlsDial};

@@ -139,6 +139,7 @@ impl Replicas {
                 written_log_starts: Mutex::default(),
                 proposed: Mutex::new(Some(proposed)),
                 fetchers: super::fetcher::Fetchers::default(),
+                cleaner: super::cleaner::Cleaner::default(),
             },
             polls: super::poll::Polls::default(),
         });

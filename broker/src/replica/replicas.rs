@@ -1,6 +1,7 @@
 //! All partitions of this broker, by name.
 
 use super::append::{Acks, Appended, Commit, Origin};
+use super::cleaner::Cleaner;
 use super::error::{AppendError, ReadError, Unavailable};
 use super::fetcher::Fetchers;
 use super::hosted::{Hosted, Shared};
@@ -60,6 +61,7 @@ pub(super) struct Inner {
     pub written_log_starts: Mutex<HashMap<PathBuf, Offsets>>,
     pub proposed: Mutex<Option<mpsc::UnboundedReceiver<(PartitionKey, Proposal)>>>,
     pub fetchers: Fetchers,
+    pub cleaner: Cleaner,
 }
 
 impl Replicas {

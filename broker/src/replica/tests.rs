@@ -1,5 +1,6 @@
 //! Replicas on simulated disks: one broker alone, and two that follow each other.
 
+mod compacting;
 mod pair;
 mod single;
 mod stepped;

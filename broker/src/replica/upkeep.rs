@@ -1,6 +1,7 @@
 //! What goes on while a broker runs: metadata is followed, leaders are fetched from, time passes.
 
 use super::alter;
+use super::cleaner;
 use super::fetcher;
 use super::hosted::Hosted;
 use super::link::Dial;
@@ -56,6 +57,7 @@ impl Replicas {
             of_loops.lock().push(runtime.spawn(follow));
         });
         tasks.spawn(follow(self.clone(), metadata));
+        tasks.spawn(cleaner::run(self.clone()));
         let settings = self.settings();
         let ms = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1));
         // A follower that stopped fetching is found out within one and a half lag times, as in Kafka.
@@ -193,6 +195,8 @@ impl Replicas {
     /// Ends all roles, syncs and closes all logs, and marks the volumes as cleanly stopped. Blocks.
     pub(super) fn close(&self) {
         self.inner.fetchers.end();
+        self.inner.cleaner.stop();
+        self.inner.cleaner.wait_stopped();
         {
             // An image that is being applied is waited for; none is after it.
             let _applied = self.inner.applied.lock();
@@ -260,6 +264,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.replicas.inner.fetchers.end();
+        self.replicas.inner.cleaner.stop();
         for handle in self.loops.lock().drain(..) {
             handle.abort();
         }

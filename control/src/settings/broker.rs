@@ -75,6 +75,20 @@ broker_settings! {
     leader_replication_throttled_rate: i64 = "leader.replication.throttled.rate",
     /// Which replicas the rate for leaders holds for, beside those that topics name: none or `*` (KIP-1009).
     leader_replication_throttled_replicas: String = "leader.replication.throttled.replicas",
+    /// How long a thread that compacts logs rests where none is due, in milliseconds.
+    log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms",
+    /// How much memory compaction takes for keys, in bytes, shared by its threads: 24 for each key.
+    log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size",
+    /// Whether logs are compacted at all.
+    log_cleaner_enable: bool = "log.cleaner.enable",
+    /// How full the memory for keys may become, as a fraction.
+    log_cleaner_io_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor",
+    /// How much memory compaction takes for reading and writing, in bytes, shared by its threads.
+    log_cleaner_io_buffer_size: i32 = "log.cleaner.io.buffer.size",
+    /// How many bytes a second compaction reads and writes, all threads together.
+    log_cleaner_io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second",
+    /// How many threads compact logs.
+    log_cleaner_threads: i32 = "log.cleaner.threads",
     /// How many bytes a volume keeps free: with less, its broker takes no records until there is room again. -1: a hundredth
     /// of the file system, but at least 64 MiB and at most 1 GiB. Ours alone.
     log_dir_free_min_bytes: i64 = "log.dir.free.min.bytes",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::value::{Value, items};
-use super::{Allowed, Error, Kind, Scope, Setting, get};
+use super::{Allowed, Error, Kind, Scope, Setting, find, get};
 
 impl Setting {
     /// Whether the setting takes this value.
@@ -136,6 +136,34 @@ pub fn check_broker(config: &BTreeMap<String, String>) -> Result<(), Error> {
             });
         }
         setting.check(value)?;
+    }
+    check_cleaner(config)
+}
+
+/// What one thread of compaction needs for keys at least, as in Kafka.
+const DEDUPE_BYTES_MIN: i64 = 1024 * 1024;
+
+/// Holds what compaction may take against what it needs.
+fn check_cleaner(config: &BTreeMap<String, String>) -> Result<(), Error> {
+    const BYTES: &str = "log.cleaner.dedupe.buffer.size";
+    const THREADS: &str = "log.cleaner.threads";
+    let number = |name: &'static str| {
+        let default = find(Scope::Broker, name).and_then(|setting| setting.default);
+        config
+            .get(name)
+            .map(String::as_str)
+            .or(default)
+            .and_then(i64::read)
+    };
+    if !config.contains_key(BYTES) && !config.contains_key(THREADS) {
+        return Ok(());
+    }
+    if let (Some(bytes), Some(threads)) = (number(BYTES), number(THREADS))
+        && bytes / threads.max(1) < DEDUPE_BYTES_MIN
+    {
+        return Err(Error::Contradiction(format!(
+            "`{BYTES}` ({bytes}) is less than {DEDUPE_BYTES_MIN} for each of `{THREADS}` ({threads})"
+        )));
     }
     Ok(())
 }

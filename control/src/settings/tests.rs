@@ -176,6 +176,25 @@ fn what_a_part_of_the_cluster_decides_cannot_be_set_by_name() {
 }
 
 #[test]
+fn compaction_needs_memory_for_each_of_its_threads() {
+    let sized = |bytes: &str, threads: &str| {
+        check_broker(&map(&[
+            ("log.cleaner.dedupe.buffer.size", bytes),
+            ("log.cleaner.threads", threads),
+        ]))
+    };
+    assert_eq!(sized("4194304", "4"), Ok(()));
+    assert_eq!(sized("1048576", "0"), Ok(()));
+    let error = sized("4194303", "4").expect_err("too little");
+    assert_eq!(
+        error.to_string(),
+        "`log.cleaner.dedupe.buffer.size` (4194303) is less than 1048576 for each of `log.cleaner.threads` (4)"
+    );
+    let error = check_broker(&map(&[("log.cleaner.threads", "200")])).expect_err("of the default's 128 MiB");
+    assert!(matches!(error, Error::Contradiction(_)), "{error}");
+}
+
+#[test]
 fn a_password_is_never_quoted() {
     let setting = find(Scope::Broker, "ssl.key.password").expect("known");
     assert!(setting.sensitive());
