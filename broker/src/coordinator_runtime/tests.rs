@@ -340,6 +340,122 @@ async fn another_broker_finds_groups_and_offsets_in_the_log() {
     assert_eq!(other.committed().await, Some(7));
 }
 
+/// The partition as a cleaner leaves it: every tombstone's time is over, too.
+fn compacted(partition: &Partition) -> Arc<Partition> {
+    use crate::log::{CompactionLimits, Config, Log, OpenOptions, SimDisk, Storage};
+    let storage = Storage::new(Arc::new(SimDisk::new()));
+    let opened = OpenOptions {
+        topic_id: TOPIC_ID,
+        config: Config {
+            compact: true,
+            delete: false,
+            delete_retention_ms: 0,
+            ..Config::default()
+        },
+        now_ms: 0,
+        clean: true,
+        start_offset: None,
+        recovery_point: None,
+    };
+    let (mut log, _) = Log::open(&storage, std::path::Path::new("/offsets-0"), opened, &mut |_| {}).unwrap();
+    for batch in &partition.log.lock().batches {
+        log.append_leader(batch[..].into(), LeaderEpoch(1), 0).unwrap();
+    }
+    log.roll(0).unwrap();
+    let end = log.log_end();
+    // Once to find the tombstones, and again to let them go.
+    for now_ms in [1, 2] {
+        let cleanable = log.survey(log.log_end()).cleanable(now_ms).unwrap();
+        let limits = CompactionLimits {
+            keys_bytes: 1 << 16,
+            keys_load_factor: 0.9,
+            buffer_bytes: 1 << 16,
+        };
+        let compaction = log.begin_compaction(&cleanable, limits, [1; 16], now_ms);
+        let mut rewrite = compaction.read_keys(&mut |_| true).unwrap();
+        while rewrite.next_bytes().is_some() {
+            if let Some(cleaned) = rewrite.next(&mut |_| true).unwrap() {
+                log.swap(cleaned).unwrap();
+            }
+        }
+        log.mark_cleaned(rewrite.end()).unwrap();
+    }
+    let read = log.read(Offset(0), 1 << 20, end, true).unwrap().batches.concat();
+    let of_log = Partition::new();
+    {
+        let mut inside = of_log.log.lock();
+        let batches = flotilla_protocol::records::parse_batches(&read);
+        inside.batches = batches
+            .map(|batch| Bytes::copy_from_slice(batch.unwrap().2))
+            .collect();
+        inside.end = end;
+    }
+    of_log.hold(false);
+    of_log
+}
+
+#[tokio::test]
+async fn groups_are_found_in_a_log_that_was_compacted() {
+    let bench = Bench::leading().await;
+    let of = |group: &str, request| {
+        let Request::Commit(request) = request else {
+            panic!("a commit")
+        };
+        let group = text(group);
+        Request::Commit(Commit { group, ..request })
+    };
+    let commits = |group: &'static str, upto: i64| {
+        let groups = bench.groups.clone();
+        async move {
+            for at in 1..=upto {
+                assert!(is_committed(&groups.ask(group, of(group, commit(at))).await));
+            }
+        }
+    };
+    commits("h", 3).await;
+    commits("g", 20).await;
+    commits("i", 5).await;
+    let deleted = bench.groups.ask("h", Request::Delete(vec![text("h")])).await;
+    assert_eq!(deleted, Reply::Delete(Ok(vec![Ok(())])));
+    let forgotten = Request::DeleteOffsets {
+        group: text("i"),
+        partitions: vec![group::PartitionRef {
+            topic: text("orders"),
+            topic_id: ORDERS_ID,
+            partition: 0,
+        }],
+    };
+    bench.groups.ask("i", forgotten).await;
+    commits("g", 21).await;
+    commits("i", 2).await;
+    let records = |partition: &Partition| -> i32 {
+        let headers = partition.log.lock().batches.clone();
+        let header = |batch: &Bytes| flotilla_protocol::records::BatchHeader::parse(batch).unwrap();
+        headers.iter().map(|batch| header(batch).records_count).sum()
+    };
+    let small = compacted(&bench.partition);
+    assert!(records(&bench.partition) > 50);
+    assert_eq!(records(&small), 2, "of `g` and of `i`, and no tombstone");
+    let whole = Bench::on(bench.partition.clone());
+    whole.lead(2).await;
+    let other = Bench::on(small);
+    other.lead(2).await;
+    for group in ["g", "h", "i"] {
+        let asked = Request::Fetch(Fetch {
+            group: text(group),
+            partitions: None,
+            require_stable: false,
+        });
+        let expected = whole.groups.ask(group, asked.clone()).await;
+        assert_eq!(other.groups.ask(group, asked).await, expected, "{group}");
+    }
+    assert_eq!(other.committed().await, Some(21));
+    assert_eq!(other.ask(Request::List).await, whole.ask(Request::List).await);
+    // The log goes on behind what compaction left.
+    assert!(is_committed(&other.ask(commit(22)).await));
+    assert_eq!(other.committed().await, Some(22));
+}
+
 #[tokio::test]
 async fn whoever_waits_is_sent_away_when_leadership_goes() {
     let bench = Bench::leading().await;
