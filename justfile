@@ -74,6 +74,11 @@ test-full-disk seconds="600":
 test-false-alarms seconds="600":
     FLOTILLA_SECONDS={{ seconds }} {{ endurance }} false_alarms
 
+# Ten million updates of a compacted topic, compacted through three kills; writes `docs/compaction-report.md`
+test-compaction:
+    FLOTILLA_REPORT={{ justfile_directory() }}/target/compaction-report.md cargo test --workspace --features flotilla-cli/compaction-suite --test compaction -- --nocapture
+    { printf '# Compaction under kills\n\n`just test-compaction` on %s (%s, %s cores, a debug build).\n\n' "$(date -u +%Y-%m-%d)" "$(git rev-parse --short HEAD)" "$(nproc)"; cat target/compaction-report.md; } > docs/compaction-report.md
+
 # Kubernetes, both levels: the API server alone, then three nodes (or the cluster of KUBECONFIG)
 test-kubernetes: test-apiserver test-nodes
 

@@ -32,6 +32,7 @@ fn kafka_tools_do_their_ordinary_work() {
     reassignment(&fleet, &bootstrap);
     verifiable(&bootstrap);
     compatibility(&bootstrap);
+    compaction(&bootstrap);
     rest(&fleet, &bootstrap);
 }
 
@@ -417,6 +418,96 @@ fn compatibility(bootstrap: &[&str; 2]) {
             "--idempotent-producer-supported",
             "true",
         ],
+    );
+}
+
+fn compaction(bootstrap: &[&str; 2]) {
+    let cleaner = [
+        "--entity-type",
+        "brokers",
+        "--entity-default",
+        "--alter",
+        "--add-config",
+    ];
+    with(
+        bootstrap,
+        CONFIGS,
+        &[&cleaner[..], &["log.cleaner.backoff.ms=200"]].concat(),
+    );
+    let create = [
+        "--create",
+        "--topic",
+        "table",
+        "--replication-factor",
+        "3",
+        "--config",
+        "cleanup.policy=compact",
+    ];
+    let lag = ["--config", "max.compaction.lag.ms=500"];
+    with(bootstrap, "TopicCommand", &[&create[..], &lag].concat());
+    let described = with(bootstrap, "TopicCommand", &["--describe", "--topic", "table"]);
+    assert!(described.contains("cleanup.policy=compact"), "{described}");
+    let lines: String = (0..300).map(|n| format!("key-{}:{n:03}\n", n % 10)).collect();
+    let keyed = [
+        "--topic",
+        "table",
+        "--property",
+        "parse.key=true",
+        "--property",
+        "key.separator=:",
+    ];
+    let args = [bootstrap.as_slice(), &keyed].concat();
+    java_with_input("ConsoleProducer", &args, lines.as_bytes()).ok();
+    let expected: Vec<String> = (290..300).map(|n| format!("key-{}\t{n:03}", n % 10)).collect();
+    let consume = [
+        "--topic",
+        "table",
+        "--from-beginning",
+        "--property",
+        "print.key=true",
+        "--timeout-ms",
+        "5000",
+    ];
+    eventually(
+        Duration::from_secs(120),
+        "the last value of each key alone",
+        || {
+            let read = with(bootstrap, CONSOLE_CONSUMER, &consume);
+            let mut read: Vec<&str> = read.lines().collect();
+            read.sort_unstable();
+            if read == expected {
+                Ok(())
+            } else {
+                Err(format!("{} records", read.len()))
+            }
+        },
+    );
+    let args = [bootstrap.as_slice(), &["--topic", "table"]].concat();
+    let refused = java_with_input("ConsoleProducer", &args, b"no key\n");
+    assert!(refused.all().contains("InvalidRecordException"), "{refused:?}");
+    let topic = [
+        "--entity-type",
+        "topics",
+        "--entity-name",
+        "table",
+        "--alter",
+        "--add-config",
+    ];
+    with(
+        bootstrap,
+        CONFIGS,
+        &[&topic[..], &["cleanup.policy=[compact,delete]"]].concat(),
+    );
+    let topic = ["--entity-type", "topics", "--entity-name", "table", "--describe"];
+    let described = with(bootstrap, CONFIGS, &topic);
+    assert!(described.contains("cleanup.policy=compact,delete"), "{described}");
+    let refused = java(
+        CONFIGS,
+        &[bootstrap.as_slice(), &cleaner, &["log.cleaner.threads=1000"]].concat(),
+    );
+    assert!(
+        !refused.success && refused.all().contains("log.cleaner.dedupe.buffer.size"),
+        "{refused:?}"
     );
 }
 

@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod bench;
+mod compacting;
 mod contract;
 mod eventually;
 mod failover;
@@ -12,6 +13,8 @@ mod follow;
 mod heal;
 mod kafka;
 mod manifests;
+#[allow(dead_code)]
+mod on_disk;
 mod raw;
 mod records;
 mod roll;
