@@ -208,9 +208,8 @@ impl Replicas {
                 self.metrics().cleanings.add(1);
                 true
             }
-            // The log moved on, or the broker stops: nothing is wrong with it.
-            Err(CleanError::Log(log::Error::Removed { .. })) => true,
-            Err(CleanError::Log(log::Error::Interrupted)) => false,
+            // The log moved on, or the broker stops: nothing is wrong with it, and there is no hurry.
+            Err(CleanError::Log(log::Error::Removed { .. } | log::Error::Interrupted)) => false,
             Err(error) => {
                 self.metrics().cleaner_failures.add(1);
                 let retry_ms = match &error {
