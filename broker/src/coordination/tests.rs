@@ -359,6 +359,12 @@ async fn change_of_voters_that_was_left_half_done_is_finished() {
     let mut fleet = Fleet::of(3, 2);
     fleet.start_all().await;
     let leader = fleet.leader().await;
+    // The voters can be changed once their leader has committed something.
+    fleet.running[&leader]
+        .controller()
+        .submit(set(KEY, "1"))
+        .await
+        .unwrap();
     let node = VoterNode {
         address: fleet.config(2).bind.to_string(),
     };
