@@ -31,7 +31,7 @@ struct Arguments {
 enum Command {
     Up(up::Arguments),
     Status(status::Arguments),
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
     Broker(BrokerArguments),
 }
 

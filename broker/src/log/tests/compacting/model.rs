@@ -45,6 +45,9 @@ struct World {
     clock_ms: i64,
     /// Up to where a compaction has come, also if a crash took its note away.
     compacted_to: i64,
+    /// Where the segments end that a compaction has looked at: all of that is committed, and never cut, also where such a segment
+    /// is the last one again.
+    committed: Offset,
 }
 
 impl World {
@@ -58,6 +61,7 @@ impl World {
             written,
             clock_ms,
             compacted_to: 0,
+            committed: Offset(0),
         }
     }
 
@@ -89,13 +93,8 @@ impl World {
                 self.log.advance_start(to).unwrap();
             }
             Step::TruncateTo(share) => {
-                // What is compacted is committed, and never cut.
-                let active = self
-                    .log
-                    .active
-                    .as_ref()
-                    .map_or(self.log.log_end(), |active| active.base);
-                self.log.truncate_to(self.inside(share).max(active)).unwrap();
+                let committed = self.committed.min(self.log.log_end());
+                self.log.truncate_to(self.inside(share).max(committed)).unwrap();
                 let end = self.log.log_end();
                 self.written.retain(|offset, _| *offset < end.0);
             }
@@ -140,6 +139,8 @@ impl World {
             keys_load_factor: 1.0,
             ..LIMITS
         };
+        let active = self.log.active.as_ref().map(|active| active.base);
+        self.committed = self.committed.max(active.unwrap_or(self.log.log_end()));
         let before = self.log.first_dirty();
         let end = try_clean(&mut self.log, limits, self.clock_ms).unwrap();
         assert!(end >= before);
