@@ -43,10 +43,7 @@ fn key(n: u64) -> String {
 }
 
 fn value(n: u64) -> String {
-    format!(
-        "update {n:010} {}",
-        "of a value that is as long as a small record may be ".repeat(1)
-    )
+    format!("update {n:010} of a value that is as long as a small record may be ")
 }
 
 /// Counts what became of records.

@@ -120,13 +120,11 @@ impl World {
     fn append(&mut self, records: &[(u8, Option<u8>)], codec: Compression) {
         self.clock_ms += 1;
         let mut builder = BatchBuilder::new(Offset(0)).compression(codec);
-        let mut offset = self.log.log_end().0;
-        for (key, value) in records {
+        for (offset, (key, value)) in (self.log.log_end().0..).zip(records) {
             let (key, value) = (format!("key {key}"), value.map(|value| format!("value {value}")));
             let bytes = value.as_ref().map(String::as_bytes);
             builder.push(self.clock_ms, Some(key.as_bytes()), bytes, &[]);
             self.written.insert(offset, (key, value));
-            offset += 1;
         }
         self.log
             .append_leader(builder.build(), EPOCH, self.clock_ms)
