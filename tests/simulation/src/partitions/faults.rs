@@ -151,7 +151,14 @@ impl World {
                     self.start_after(site, us);
                 }
             }
-            Fault::Wipe if self.sites[place].is_wanted && self.can_spare(place) => {
+            // One at a time, until the fleet knows of it: who has lost two disks of three may be left with what nobody may lead.
+            // Without syncs that holds for a disk and a process already, which comes back as one that may have lost something.
+            Fault::Wipe
+                if self.plan.synced
+                    && self.faults.damaged.is_empty()
+                    && self.sites[place].is_wanted
+                    && self.can_spare(place) =>
+            {
                 self.kill(place);
                 self.sites[place].disk = std::sync::Arc::default();
                 self.faults.damaged.insert(place);
