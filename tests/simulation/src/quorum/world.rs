@@ -198,7 +198,8 @@ impl World {
             indexes.insert(running.seated.metadata().index());
             let glance = running.seated.glance();
             leaders += u64::from(glance.leads);
-            if running.lifecycle.standing().fenced || glance.is_changing {
+            // A member that was taken out without hearing of it sees the change half done for ever.
+            if running.lifecycle.standing().fenced || (glance.leads && glance.is_changing) {
                 return false;
             }
         }
