@@ -355,6 +355,31 @@ async fn log_without_the_snapshot_that_it_begins_behind_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leader_that_has_removed_itself_changes_no_voters() {
+    let mut fleet = Fleet::of(3, 3);
+    fleet.start_all().await;
+    let leader = fleet.leader().await;
+    fleet.running[&leader]
+        .controller()
+        .submit(set(KEY, "1"))
+        .await
+        .unwrap();
+    let member = fleet.running[&leader].seat.member.clone();
+    let members = members::Members {
+        member: &member,
+        dry_run: false,
+    };
+    let removed = members.remove(member.id()).await;
+    assert_eq!(removed.refusal(), Refusal::None, "{}", removed.message);
+    let node = VoterNode {
+        address: fleet.config(leader).bind.to_string(),
+    };
+    let added = members.add(member.id(), node).await;
+    assert_eq!(added.refusal(), Refusal::NotController, "{}", added.message);
+    fleet.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn change_of_voters_that_was_left_half_done_is_finished() {
     let mut fleet = Fleet::of(3, 2);
     fleet.start_all().await;
