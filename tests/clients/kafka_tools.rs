@@ -473,12 +473,13 @@ fn compaction(bootstrap: &[&str; 2]) {
         "the last value of each key alone",
         || {
             let read = with(bootstrap, CONSOLE_CONSUMER, &consume);
-            let mut read: Vec<&str> = read.lines().collect();
+            // The tool says on the same output that an option has a newer name.
+            let mut read: Vec<&str> = read.lines().filter(|line| line.contains('\t')).collect();
             read.sort_unstable();
             if read == expected {
                 Ok(())
             } else {
-                Err(format!("{} records", read.len()))
+                Err(format!("{read:?}"))
             }
         },
     );
