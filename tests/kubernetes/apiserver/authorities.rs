@@ -301,6 +301,8 @@ fn aged_certificates_and_authorities_are_renewed_in_place() {
         .collect();
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     put(POOL, LISTENER, &cluster_ca.issue_listener(&hosts, aged).unwrap());
+    // Users come after their Cluster.
+    pair_of("checkout", "tls");
     put(
         "checkout",
         "tls",
