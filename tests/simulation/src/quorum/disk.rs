@@ -17,8 +17,11 @@ pub struct FrailDisk {
 }
 
 impl FrailDisk {
-    /// Lets the power fail after so many further changes.
+    /// Lets the power fail after so many further changes; where it has failed it stays so.
     pub fn fail_after(&self, changes: u64) {
+        if self.is_dark() {
+            return;
+        }
         self.left.store(changes.cast_signed(), Ordering::SeqCst);
         self.is_armed.store(true, Ordering::SeqCst);
     }
