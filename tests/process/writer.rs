@@ -42,7 +42,7 @@ pub fn check(client: &ClientConfig, topic: &str, acknowledged: &[Record]) {
 pub struct Writer {
     deliveries: Deliveries,
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Writer {
@@ -84,7 +84,7 @@ impl Writer {
         Self {
             deliveries,
             stop,
-            thread,
+            thread: Some(thread),
         }
     }
 
@@ -112,9 +112,17 @@ impl Writer {
     }
 
     /// Ends, and gives what was acknowledged.
-    pub fn finish(self) -> Vec<Record> {
+    pub fn finish(mut self) -> Vec<Record> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the writer ends");
+        let thread = self.thread.take().expect("it is finished once");
+        thread.join().expect("the writer ends");
         std::mem::take(&mut *self.deliveries.acknowledged.lock().expect("not poisoned"))
+    }
+}
+
+impl Drop for Writer {
+    /// Of a test that failed: it must not write on into the tests that follow.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }

@@ -8,6 +8,7 @@ mod news;
 mod observed;
 mod owners;
 mod plan;
+mod rising;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -19,6 +20,7 @@ pub use news::{News, turn};
 pub use observed::{Found, Observed};
 pub use owners::{Claim, conflict, eldest, settle};
 pub use plan::{Known, Plan, plan};
+pub use rising::is_rising;
 pub use status::{Settings, status, status_paused};
 
 use flotilla_crds::Topic;

@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_control::proto::metadata::Refusal;
-use flotilla_crds::{Cluster, ConditionType, Reason, Topic};
+use flotilla_crds::{ConditionType, Reason, Topic};
 
 use super::scene::{Scene, Sight};
 use super::{Action, Context, Error, LATER, SOON, tell};
 use crate::fleet::{self, Fleet, View};
 use crate::topic::{
-    Found, Known, Observed, Plan, Settings, conflict, kafka_name, plan, status, status_paused, turn,
+    Found, Known, Observed, Plan, Settings, conflict, is_rising, kafka_name, plan, status, status_paused,
+    turn,
 };
 use crate::{Problem, Standing};
 
@@ -17,8 +18,6 @@ const SHOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of two Topics of one name the younger one looks again after this: what keeps the older one may end without a sign.
 const RIVAL: Duration = Duration::from_secs(60);
 
-/// A new Cluster may take this long, in seconds, to be ready before topics are created in it all the same.
-const RISING_S: i64 = 90;
 /// How soon a Topic that waits for its new Cluster looks again, should nothing tell it.
 const RISING_PAUSE: Duration = Duration::from_secs(2);
 
@@ -49,7 +48,7 @@ pub(super) async fn follow(topic: &Topic, context: &Context, scene: &Scene) -> R
     }
     match &scene.sight {
         Sight::Clear(_, view)
-            if is_rising(cluster, context) && !view.topics.contains_key(kafka_name(topic)) =>
+            if is_rising(cluster, &context.now()) && !view.topics.contains_key(kafka_name(topic)) =>
         {
             let message = format!(
                 "waits until Cluster `{}` is ready, so that each of its brokers gets its share",
@@ -63,19 +62,6 @@ pub(super) async fn follow(topic: &Topic, context: &Context, scene: &Scene) -> R
         Sight::Blinking(left) => untold(topic, context, scene, &silent(topic, scene), Some(*left)).await,
         Sight::Dark => untold(topic, context, scene, &silent(topic, scene), None).await,
     }
-}
-
-/// Whether a Cluster is new and not all there yet. A topic that is created then has all its preferred leaders on the brokers that came
-/// first, for good. A Cluster that takes longer than that to be ready lacks something else, and has its topics all the same.
-fn is_rising(cluster: &Cluster, context: &Context) -> bool {
-    let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice());
-    let is_ready = conditions
-        .unwrap_or_default()
-        .iter()
-        .any(|condition| condition.type_ == ConditionType::Ready.to_string() && condition.status == "True");
-    let created = cluster.metadata.creation_timestamp.as_ref();
-    let age_s = created.map(|created| context.now().0.as_second() - created.0.as_second());
-    !is_ready && age_s.is_some_and(|age_s| age_s < RISING_S)
 }
 
 /// How a Topic stands whose fleet does not answer.
