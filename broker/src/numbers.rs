@@ -138,6 +138,36 @@ fn data(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
             "Compactions that failed: the broker's log says why",
             &metrics.cleaner_failures,
         ),
+        (
+            "broken_records_found",
+            "Stretches of logs that were found broken",
+            &metrics.damages,
+        ),
+        (
+            "broken_records_mended",
+            "Stretches of logs that were mended from another replica",
+            &metrics.damages_mended,
+        ),
+        (
+            "leaderships_handed_over",
+            "Leaderships handed over because records were broken here",
+            &metrics.leaderships_handed_over,
+        ),
+        (
+            "indexes_rebuilt",
+            "Segments whose indexes did not fit and were built anew",
+            &metrics.indexes_rebuilt,
+        ),
+        (
+            "scrubbed_bytes",
+            "Bytes that were read again to see whether they are whole",
+            &metrics.scrubbed_bytes,
+        ),
+        (
+            "scrub_rounds",
+            "Times that all of a volume was read again",
+            &metrics.scrub_rounds,
+        ),
     ] {
         page.counter(name, help, counter.get())?;
     }
@@ -163,6 +193,16 @@ fn storage(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
             "offline_partitions",
             "Partitions on volumes that failed",
             census.offline,
+        ),
+        (
+            "broken_partitions",
+            "Partitions with records that are broken here",
+            census.broken,
+        ),
+        (
+            "unmendable_partitions",
+            "Partitions with records that are broken here and on every replica that could be asked",
+            census.beyond_repair,
         ),
     ] {
         page.gauge(name, help, count)?;

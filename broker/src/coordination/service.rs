@@ -292,6 +292,7 @@ fn speaks_for_itself(broker: BrokerId, request: &MetadataRequest) -> Result<(), 
         }
         Some(request::Request::BrokerHeartbeat(heartbeat)) => Some(heartbeat.broker_id),
         Some(request::Request::AlterPartitions(alter)) => Some(alter.broker_id),
+        Some(request::Request::HandOver(ask)) => Some(ask.broker_id),
         Some(request::Request::AllocateProducerIds(allocate)) => Some(allocate.broker_id),
         // The controller decides these by itself.
         Some(request::Request::FenceBrokers(_)) => {

@@ -276,16 +276,24 @@ async fn callers_that_are_not_of_the_fleet_are_refused_and_told_why() {
         broker_id: 0,
         ..Default::default()
     };
-    let request = Some(request::Request::BrokerHeartbeat(heartbeat));
-    let heartbeat = SubmitRequest {
-        request: Some(Request {
-            validate_only: false,
-            request,
-        }),
-        cluster_id: CLUSTER.to_string(),
+    let hand_over = flotilla_control::proto::metadata::HandOver {
+        broker_id: 0,
+        ..Default::default()
     };
-    let refused = broker.submit(heartbeat).await.unwrap_err();
-    assert_eq!(refused.message(), "broker 1 cannot speak for broker 0");
+    for request in [
+        request::Request::BrokerHeartbeat(heartbeat),
+        request::Request::HandOver(hand_over),
+    ] {
+        let asked = SubmitRequest {
+            request: Some(Request {
+                validate_only: false,
+                request: Some(request),
+            }),
+            cluster_id: CLUSTER.to_string(),
+        };
+        let refused = broker.submit(asked).await.unwrap_err();
+        assert_eq!(refused.message(), "broker 1 cannot speak for broker 0");
+    }
 
     let mut operator = client(&fleet, CLUSTER, Identity::Operator);
     assert!(operator.describe_quorum(describe).await.is_ok());

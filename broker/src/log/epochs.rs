@@ -77,6 +77,27 @@ impl Epochs {
         self.changed = true;
     }
 
+    /// Records where an epoch begins that is not the latest one: of a batch that could not be read when the others were. Ignored
+    /// where it contradicts what is known.
+    pub(super) fn learn(&mut self, epoch: LeaderEpoch, start: Offset) {
+        let place = self.entries.partition_point(|(known, _)| *known < epoch);
+        let before = place.checked_sub(1).map(|before| self.entries[before].1);
+        if epoch.0 < 0 || before.is_some_and(|before| before >= start) {
+            return;
+        }
+        match self.entries.get_mut(place) {
+            Some((known, at)) if *known == epoch => {
+                self.changed |= *at > start;
+                *at = (*at).min(start);
+            }
+            Some((_, at)) if *at <= start => {}
+            _ => {
+                self.entries.insert(place, (epoch, start));
+                self.changed = true;
+            }
+        }
+    }
+
     /// Forgets epochs that begin at or after `end`, which the log was cut to.
     pub(super) fn truncate_end(&mut self, end: Offset) {
         let kept = self.entries.partition_point(|(_, start)| *start < end);
@@ -202,6 +223,24 @@ mod tests {
         epochs.assign(LeaderEpoch(5), Offset(25));
         epochs.assign(LeaderEpoch(4), Offset(25));
         assert_eq!(pairs(&epochs), [(1, 0), (2, 10), (4, 25)]);
+    }
+
+    #[test]
+    fn epoch_that_was_not_readable_is_put_where_it_belongs() {
+        let learnt = |epoch, start| {
+            let mut epochs = epochs(&[(1, 0), (3, 20), (5, 40)]);
+            epochs.learn(LeaderEpoch(epoch), Offset(start));
+            pairs(&epochs)
+        };
+        assert_eq!(learnt(3, 15), [(1, 0), (3, 15), (5, 40)]);
+        assert_eq!(learnt(2, 10), [(1, 0), (2, 10), (3, 20), (5, 40)]);
+        for (epoch, start) in [(3, 25), (2, 20), (2, 0), (5, 20), (4, 45), (-1, 10)] {
+            assert_eq!(
+                learnt(epoch, start),
+                [(1, 0), (3, 20), (5, 40)],
+                "{epoch} at {start}"
+            );
+        }
     }
 
     #[test]

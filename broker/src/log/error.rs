@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use flotilla_protocol::records::BatchError;
 use flotilla_protocol::{Offset, Uuid};
 
+use super::segment::FileKind;
+
 /// Why a log could not do what was asked. Which partition it is, the caller knows; paths say which file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -59,6 +61,8 @@ pub enum Error {
         position: u64,
         /// What is wrong with it.
         reason: String,
+        /// It stands in [`super::Log::damages`] already.
+        known: bool,
     },
     /// Retention or a truncation took the segment away while it was read. Looking again tells what is there now.
     #[error("{path} was removed while it was read", path = path.display())]
@@ -107,6 +111,16 @@ pub enum Severity {
 }
 
 impl Error {
+    /// Where the segment begins that is damaged, if that is what is wrong.
+    #[must_use]
+    pub fn damaged_segment(&self) -> Option<Offset> {
+        let Self::Damaged { path, .. } = self else {
+            return None;
+        };
+        let (_, base) = FileKind::parse(path.file_name()?.to_str()?)?;
+        Some(base)
+    }
+
     /// What the error means for the volume.
     #[must_use]
     pub fn severity(&self) -> Severity {

@@ -229,6 +229,15 @@ pub(super) struct Indexes {
     max_timestamp_offset: Offset,
 }
 
+/// The latest time in a batch. One that compaction has emptied has none: nothing is found there.
+pub(super) fn time_of(header: &BatchHeader) -> i64 {
+    if header.records_count == 0 {
+        NO_TIMESTAMP
+    } else {
+        header.max_timestamp_ms
+    }
+}
+
 impl Indexes {
     pub(super) fn new(base: Offset) -> Self {
         Self {
@@ -260,15 +269,10 @@ impl Indexes {
         (self.max_timestamp_ms, self.max_timestamp_offset)
     }
 
-    /// Notes a batch that begins at `position`. One that compaction has emptied has no time: nothing is found there.
+    /// Notes a batch that begins at `position`.
     pub(super) fn add_batch(&mut self, position: u64, header: &BatchHeader, interval: u32) {
-        let timestamp_ms = if header.records_count == 0 {
-            NO_TIMESTAMP
-        } else {
-            header.max_timestamp_ms
-        };
         let (last, size) = (header.last_offset(), header.size_bytes());
-        self.add(position, last, size, timestamp_ms, interval);
+        self.add(position, last, size, time_of(header), interval);
     }
 
     fn add(&mut self, position: u64, last_offset: Offset, size: usize, timestamp_ms: i64, interval: u32) {

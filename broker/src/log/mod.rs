@@ -9,11 +9,16 @@
 
 mod append;
 mod checkpoint;
+mod cold;
 mod compaction;
+mod damage;
 mod disk;
 mod epochs;
 mod error;
 mod index;
+mod index_check;
+mod inspection;
+mod mend;
 mod read;
 mod recovery;
 mod retention;
@@ -21,6 +26,7 @@ mod segment;
 mod sync;
 mod tail;
 mod timestamp;
+mod torn;
 mod truncate;
 mod volume;
 
@@ -34,16 +40,21 @@ use crate::partition::producer_state::ProducerState;
 
 pub use append::Appended;
 pub use checkpoint::Offsets;
+pub use cold::ColdRead;
 pub use compaction::{Cleanable, Cleaned, Compaction, Limits as CompactionLimits, Pace, Rewrite, Survey};
+pub use damage::Damage;
 pub use disk::{Disk, Entry, Lock, RealDisk, SimDisk, Space, Stat};
 pub use epochs::Epochs;
 pub use error::{Error, Severity};
-pub use read::{ColdRead, Plan, Read};
+pub use inspection::{Inspected, Inspection};
+pub use mend::{Mended, Unfit};
+pub use read::{Plan, Read};
 pub use recovery::{Cut, OpenOptions, Recovery};
 pub use retention::Deleted;
 pub use sync::SyncHandle;
 pub use tail::TailBudget;
 pub use timestamp::{Found, Search, Target};
+pub use torn::has_unwritten_sector;
 pub use volume::{Identity, Opened, PartitionDir, State, Volume, VolumeError, VolumeOptions};
 
 use checkpoint::Durability;
@@ -154,9 +165,13 @@ pub struct Log {
     epochs: Epochs,
     producers: ProducerState,
     tail: Tail,
+    /// What is known to be broken, by offset.
+    damages: Arc<[Damage]>,
     generation: Generation,
     /// Compaction goes on from here: before it no key comes twice.
     cleaned_to: Offset,
+    /// That was taken back since the compaction began that is under way.
+    was_lowered: bool,
     /// Something is to be written before the log can be closed cleanly.
     changed: bool,
     failed: bool,
@@ -295,10 +310,18 @@ impl Log {
         if self.tail.holds(from) {
             return Ok(Plan::Hot(self.tail.read(from, limits).into_read()));
         }
+        let views = self.views_from(from, bytes_max as u64).into_iter();
         Ok(Plan::Cold(ColdRead {
             disk: Arc::clone(&self.storage.disk),
             dir: Arc::clone(&self.dir),
-            views: self.views_from(from, bytes_max as u64),
+            views: views
+                .map(|view| {
+                    let end = self.end_of_segment(view.base());
+                    (view, end)
+                })
+                .collect(),
+            epochs: self.epochs.clone(),
+            damages: Arc::clone(&self.damages),
             from,
             limits,
         }))
@@ -359,6 +382,8 @@ impl Log {
             disk,
             dir,
             views,
+            epochs: self.epochs.clone(),
+            damages: Arc::clone(&self.damages),
             log_start: self.log_start,
             target,
         }

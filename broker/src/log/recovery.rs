@@ -5,17 +5,20 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES, Origin, check};
+use flotilla_protocol::records::{BatchHeader, HEADER_BYTES};
 use flotilla_protocol::{Offset, Uuid};
 
 use super::append::note_producer;
+use super::damage::{Between, Damage};
 use super::disk::Disk;
 use super::epochs::Epochs;
 use super::error::{During, Error};
 use super::index::{Index, Indexes, OffsetEntry, TimeEntry};
+use super::inspection::{CHUNK_BYTES, Walk};
 use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, finish_indexes, walk};
 use super::sync::Generation;
 use super::tail::Tail;
+use super::torn::has_unwritten_sector;
 use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint, compaction};
 use crate::partition::producer_state::ProducerState;
 
@@ -48,7 +51,7 @@ pub struct Recovery {
     pub cut: Option<Cut>,
 }
 
-/// An end that was cut off.
+/// An end that was cut off: what was being written when the power went, and synced to nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// Where the log ends now.
@@ -56,7 +59,7 @@ pub struct Cut {
     /// How much was thrown away.
     pub size_bytes: u64,
     /// What was wrong with the first batch that is gone.
-    pub reason: BatchError,
+    pub reason: String,
 }
 
 impl Log {
@@ -64,8 +67,9 @@ impl Log {
     /// call.
     ///
     /// # Errors
-    /// [`Error::TopicId`] if the directory belongs to another topic, and those of the disk. A damaged end is no
-    /// error: it is cut off, and the report says so.
+    /// [`Error::TopicId`] if the directory belongs to another topic, and those of the disk. An end that was half written is no
+    /// error: it is cut off, and the report says so. Nor is what is broken otherwise: it is kept, and stands in
+    /// [`Log::damages`].
     pub fn open(
         storage: &Storage,
         dir: &Path,
@@ -88,8 +92,10 @@ impl Log {
             epochs: Epochs::default(),
             producers: ProducerState::default(),
             tail: Tail::new(Arc::clone(&storage.tail)),
+            damages: Arc::default(),
             generation: Generation::default(),
             cleaned_to: compaction::load(disk, dir).during("read", dir)?,
+            was_lowered: false,
             changed: false,
             failed: false,
         };
@@ -104,16 +110,19 @@ impl Log {
             (Some(_), false) => options.recovery_point.unwrap_or_default(),
         };
         log.epochs = epochs.unwrap_or_default();
+        let synced_to = options.recovery_point.unwrap_or_default();
         let mut found = None;
         if trusted_to == Offset(i64::MAX) {
             found = log.resume_last()?;
         }
         log.log_end = match found {
             Some(end) => end,
-            None => log.scan_from(trusted_to, &mut recovery, progress)?,
+            None => log.scan_from(trusted_to, synced_to, &mut recovery, progress)?,
         };
         log.epochs.truncate_end(log.log_end.plus(1));
         log.lower_cleaned(log.log_end)?;
+        // No compaction is under way yet.
+        log.was_lowered = false;
         log.synced_end = log.log_end;
         log.log_start = log.first_base().max(options.start_offset.unwrap_or_default());
         if log.log_start > log.log_end {
@@ -131,6 +140,7 @@ impl Log {
             let path = FileKind::Log.path(dir, active.base);
             disk.sync(&path).during_sync(&path)?;
         }
+        log.forget_gone_damages();
         Ok((log, recovery))
     }
 
@@ -180,6 +190,7 @@ impl Log {
     fn scan_from(
         &mut self,
         trusted_to: Offset,
+        synced_to: Offset,
         recovery: &mut Recovery,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Offset, Error> {
@@ -205,78 +216,97 @@ impl Log {
                 ..Active::new(base, modified_ms)
             };
             let next_base = segments.get(place + 1).map(|next| next.0);
-            let stop = self.scan(&mut active, &mut end, next_base, progress)?;
+            let torn = self.scan(&mut active, &mut end, (next_base, synced_to), progress)?;
             recovery.segments_scanned += 1;
             recovery.bytes_scanned += size_bytes;
-            let Some(stop) = stop else {
-                if next_base.is_some() {
-                    finish_indexes(&*self.storage.disk, &self.dir, base, &mut active.indexes)?;
-                    self.sealed.push(Sealed::finished(&active));
-                } else {
-                    self.active = Some(active);
-                }
+            if next_base.is_some() {
+                finish_indexes(&*self.storage.disk, &self.dir, base, &mut active.indexes)?;
+                self.sealed.push(Sealed::finished(&active));
                 continue;
-            };
-            let later: u64 = segments[place + 1..]
-                .iter()
-                .map(|(_, size_bytes, _)| size_bytes)
-                .sum();
-            let cut_bytes = size_bytes - stop.position + later;
-            for (later, _, _) in segments[place + 1..].iter().rev() {
-                self.remove_segment(*later)?;
             }
-            let disk = &*self.storage.disk;
-            disk.sync_dir(&self.dir).during_sync(&self.dir)?;
-            let path = FileKind::Log.path(&self.dir, base);
-            disk.truncate(&path, stop.position).during("truncate", &path)?;
-            active.size_bytes = stop.position;
+            if let Some(torn) = torn {
+                let disk = &*self.storage.disk;
+                let path = FileKind::Log.path(&self.dir, base);
+                disk.truncate(&path, torn.position).during("truncate", &path)?;
+                active.size_bytes = torn.position;
+                self.size_bytes -= size_bytes - torn.position;
+                recovery.cut = Some(Cut {
+                    log_end: end,
+                    size_bytes: size_bytes - torn.position,
+                    reason: torn.reason,
+                });
+            }
             self.active = Some(active);
-            self.size_bytes -= cut_bytes;
-            recovery.cut = Some(Cut {
-                log_end: end,
-                size_bytes: cut_bytes,
-                reason: stop.reason,
-            });
-            break;
         }
         Ok(end)
     }
 
-    /// Checks every batch of a segment, and builds its indexes and epochs anew.
-    fn scan(
+    /// Checks every batch of a segment, and builds its indexes and epochs anew. What is broken is noted. Of the last segment,
+    /// which has no next one, gives what was being written when the power went: nothing from there on counts.
+    pub(super) fn scan(
         &mut self,
         active: &mut Active,
         end: &mut Offset,
-        next_base: Option<Offset>,
+        (next_base, synced_to): (Option<Offset>, Offset),
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Option<Stop>, Error> {
-        let path = FileKind::Log.path(&self.dir, active.base);
-        *end = active.base.max(*end);
-        let disk = Arc::clone(&self.storage.disk);
-        walk(&*disk, &path, 0, active.size_bytes, |position, header, batch| {
-            let checked = check(batch, Origin::Log).and_then(|header| {
-                let fits =
-                    header.base_offset >= *end && next_base.is_none_or(|next| header.next_offset() <= next);
-                if fits {
-                    Ok(header)
-                } else {
-                    Err(BatchError::BaseOffset(header.base_offset.0))
-                }
-            });
-            if let Err(error) = checked {
-                return Visit::Refuse(error);
-            }
-            if position == 0 {
-                active.first_timestamp_ms = header.max_timestamp_ms;
-            }
+    ) -> Result<Option<Damage>, Error> {
+        let mut torn: Option<Damage> = None;
+        let known_epochs = self.epochs.clone();
+        loop {
+            let upto = torn.as_ref().map_or(active.size_bytes, |torn| torn.position);
+            *end = active.base.max(*end);
+            active.indexes = Indexes::new(active.base);
+            self.epochs = known_epochs.clone();
+            let (disk, dir) = (Arc::clone(&self.storage.disk), Arc::clone(&self.dir));
+            let walk = Walk {
+                disk: &*disk,
+                dir: &dir,
+                base: active.base,
+                size_bytes: upto,
+                end: next_base.unwrap_or(Offset(i64::MAX)),
+                // They are what is found out here.
+                epochs: &Epochs::default(),
+                chunk_bytes: CHUNK_BYTES,
+            };
             let interval = self.config.index_interval_bytes;
-            active.indexes.add_batch(position, header, interval);
-            self.epochs
-                .assign(header.partition_leader_epoch, header.base_offset);
-            *end = header.next_offset();
-            progress(batch.len() as u64);
-            Visit::Next
-        })
+            let mut pace = |bytes| {
+                progress(bytes);
+                true
+            };
+            let mut visit = |position: u64, header: &BatchHeader, _: &[u8]| {
+                if position == 0 {
+                    active.first_timestamp_ms = header.max_timestamp_ms;
+                }
+                active.indexes.add_batch(position, header, interval);
+                self.epochs
+                    .assign(header.partition_leader_epoch, header.base_offset);
+                *end = header.next_offset();
+            };
+            let mut damages = walk.run(&mut pace, &mut visit, &mut true)?;
+            if next_base.is_none() && torn.is_none() {
+                for damage in &mut damages {
+                    if !settle(&*disk, &dir, damage, upto, synced_to)? {
+                        torn = Some(damage.clone());
+                        break;
+                    }
+                }
+                if torn.is_some() {
+                    // Once more, without it: what came behind it does not count either.
+                    *end = active.base;
+                    continue;
+                }
+            }
+            if let Some(last) = damages.last() {
+                *end = (*end).max(last.next);
+            }
+            for damage in &damages {
+                tracing::error!(dir = %self.dir.display(), from = damage.from.0, next = damage.next.0, "records are broken: {}", damage.reason);
+            }
+            let known = self.damages.to_vec();
+            let fresh = damages.into_iter().filter(|damage| !known.contains(damage));
+            self.damages = known.iter().cloned().chain(fresh).collect();
+            return Ok(torn);
+        }
     }
 
     /// Where the first segment begins.
@@ -332,6 +362,73 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether a broken stretch of the last segment is to be kept. What was being written when the power went may be half there: the
+/// file ends within a batch, or a sector of it was never written and holds zeroes, unless a sync has promised it. Everything else
+/// was whole once and has been changed since: the disk has failed, which is no reason to throw it away.
+fn settle(
+    disk: &dyn Disk,
+    dir: &Path,
+    damage: &mut Damage,
+    size_bytes: u64,
+    synced_to: Offset,
+) -> Result<bool, Error> {
+    let path = FileKind::Log.path(dir, damage.segment);
+    let reaches_end = damage.end() == size_bytes;
+    let ends = if reaches_end {
+        last_end(disk, &path, damage, size_bytes)?
+    } else {
+        Some(damage.next)
+    };
+    let Some(ends) = ends else { return Ok(false) };
+    if damage.from >= synced_to && was_never_written(disk, &path, damage)? {
+        return Ok(false);
+    }
+    damage.next = ends;
+    Ok(true)
+}
+
+/// Where a broken end ends by what the headers of its batches say, if these reach to the end of the file.
+fn last_end(disk: &dyn Disk, path: &Path, damage: &Damage, size_bytes: u64) -> Result<Option<Offset>, Error> {
+    let (mut position, mut after) = (damage.position, damage.from);
+    while position < size_bytes {
+        let bytes = disk.read_at(path, position, HEADER_BYTES).during("read", path)?;
+        let Ok(header) = BatchHeader::parse(&bytes) else {
+            return Ok(None);
+        };
+        // Nothing was compacted here yet: one of the two numbers confirms the other.
+        if header.records_count < 1 || header.records_count - 1 != header.last_offset_delta {
+            return Ok(None);
+        }
+        let before = Offset(after.0.saturating_add(i64::from(i32::MAX)));
+        after = match (Between { after, before }).holds(&header) {
+            Ok(()) => header.next_offset(),
+            // The base offset is what is broken.
+            Err(_) => after.plus(i64::from(header.last_offset_delta) + 1),
+        };
+        position += header.size_bytes() as u64;
+    }
+    Ok((position == size_bytes).then_some(after))
+}
+
+/// What is looked at together: a multiple of what disks write at once.
+const LOOK_BYTES: u64 = 1 << 20;
+
+fn was_never_written(disk: &dyn Disk, path: &Path, damage: &Damage) -> Result<bool, Error> {
+    let mut position = damage.position;
+    while position < damage.end() {
+        let next = (position / LOOK_BYTES + 1) * LOOK_BYTES;
+        let length = next.min(damage.end()) - position;
+        let bytes = disk
+            .read_at(path, position, length as usize)
+            .during("read", path)?;
+        if has_unwritten_sector(&bytes, position) {
+            return Ok(true);
+        }
+        position = next;
+    }
+    Ok(false)
 }
 
 /// Makes sure that the directory is there and belongs to the topic, clears what was left half done, and lists the

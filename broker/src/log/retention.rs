@@ -32,6 +32,7 @@ impl Log {
         if to > self.log_start {
             self.log_start = to;
             self.epochs.truncate_start(to);
+            self.forget_gone_damages();
             self.changed = true;
         }
         Ok(())
@@ -75,6 +76,7 @@ impl Log {
         for segment in gone {
             self.remove_segment(segment.base)?;
         }
+        self.forget_gone_damages();
         Ok(deleted)
     }
 
@@ -103,7 +105,10 @@ impl Log {
             return Ok(false);
         };
         let (latest_ms, _) = segment.max_timestamp(&*self.storage.disk, &self.dir)?;
-        let latest_ms = if latest_ms >= 0 {
+        let latest_ms = if self.damages.iter().any(|damage| damage.segment == segment.base) {
+            // What is broken may have been later.
+            latest_ms.max(segment.modified_ms)
+        } else if latest_ms >= 0 {
             latest_ms
         } else {
             segment.modified_ms

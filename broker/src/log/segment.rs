@@ -64,7 +64,6 @@ pub(super) struct Stop {
 pub(super) enum Visit {
     Next,
     Done,
-    Refuse(BatchError),
 }
 
 /// Goes through the batches in a file from `position` to `end`, handing each to `visit` with its position and all
@@ -72,23 +71,10 @@ pub(super) enum Visit {
 pub(super) fn walk(
     disk: &dyn Disk,
     path: &Path,
-    position: u64,
-    end: u64,
-    visit: impl FnMut(u64, &BatchHeader, &[u8]) -> Visit,
-) -> Result<Option<Stop>, Error> {
-    walk_by(WALK_BYTES, disk, path, position, end, visit)
-}
-
-/// [`walk`], reading so many bytes at a time, or as many as a batch has that is larger.
-pub(super) fn walk_by(
-    chunk_bytes: usize,
-    disk: &dyn Disk,
-    path: &Path,
     mut position: u64,
     end: u64,
     mut visit: impl FnMut(u64, &BatchHeader, &[u8]) -> Visit,
 ) -> Result<Option<Stop>, Error> {
-    let chunk_bytes = chunk_bytes.max(HEADER_BYTES);
     let read = |position: u64, length: usize| {
         let length = (length as u64).min(end - position) as usize;
         disk.read_at(path, position, length).during("read", path)
@@ -96,7 +82,7 @@ pub(super) fn walk_by(
     let mut chunk = Bytes::new();
     while position < end {
         if chunk.len() < HEADER_BYTES {
-            chunk = read(position, chunk_bytes)?;
+            chunk = read(position, WALK_BYTES)?;
         }
         let header = match BatchHeader::parse(&chunk) {
             Ok(header) => header,
@@ -104,7 +90,7 @@ pub(super) fn walk_by(
         };
         let size = header.size_bytes();
         if chunk.len() < size && (size as u64) <= end - position {
-            chunk = read(position, size.max(chunk_bytes))?;
+            chunk = read(position, size.max(WALK_BYTES))?;
         }
         if chunk.len() < size {
             let reason = BatchError::Truncated {
@@ -117,7 +103,6 @@ pub(super) fn walk_by(
         match visit(position, &header, &batch) {
             Visit::Next => {}
             Visit::Done => return Ok(None),
-            Visit::Refuse(reason) => return Ok(Some(Stop { position, reason })),
         }
         position += size as u64;
     }
@@ -468,9 +453,13 @@ impl View {
 
     /// Whether what was read of it may be of another file than the one that was looked up.
     pub(super) fn is_replaced(&self) -> bool {
+        self.replaced().is_set()
+    }
+
+    pub(super) fn replaced(&self) -> &Replaced {
         match self {
-            Self::Sealed(sealed) => sealed.replaced.is_set(),
-            Self::Active(active) => active.replaced.is_set(),
+            Self::Sealed(sealed) => &sealed.replaced,
+            Self::Active(active) => &active.replaced,
         }
     }
 

@@ -19,7 +19,7 @@ impl Generation {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
 }

@@ -8,9 +8,11 @@ use flotilla_protocol::records::{
 };
 use flotilla_protocol::{LeaderEpoch, Offset};
 
+use super::cold::{check_in_place, removed};
+use super::damage::{Damage, sound};
 use super::disk::Disk;
+use super::epochs::Epochs;
 use super::error::Error;
-use super::read::{check_in_place, removed};
 use super::segment::{FileKind, View, Visit, walk};
 
 /// What to look for.
@@ -39,6 +41,8 @@ pub struct Search {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: Arc<Path>,
     pub(super) views: Vec<View>,
+    pub(super) epochs: Epochs,
+    pub(super) damages: Arc<[Damage]>,
     pub(super) log_start: Offset,
     pub(super) target: Target,
 }
@@ -84,13 +88,18 @@ impl Search {
             .max(self.log_start);
         let position = view.position_before(&*self.disk, &self.dir, from)?;
         let path = FileKind::Log.path(&self.dir, view.base());
-        let mut found = None;
+        let (mut found, mut broken) = (None, None);
         let stop = walk(
             &*self.disk,
             &path,
             position,
             view.size_bytes(),
-            |_, header, batch| {
+            |position, header, batch| {
+                // What is broken may say any time.
+                if let Err(reason) = sound(batch, &self.epochs) {
+                    broken = Some((position, reason.to_string()));
+                    return Visit::Done;
+                }
                 let may_hold = header.records_count > 0 && header.max_timestamp_ms >= timestamp_ms;
                 if may_hold && header.last_offset() >= self.log_start {
                     found = self.search_batch(header, batch, timestamp_ms);
@@ -98,11 +107,15 @@ impl Search {
                 if found.is_some() { Visit::Done } else { Visit::Next }
             },
         )?;
-        match stop {
-            Some(stop) => Err(Error::Damaged {
+        match broken.or(stop.map(|stop| (stop.position, stop.reason.to_string()))) {
+            Some((position, reason)) => Err(Error::Damaged {
+                known: self
+                    .damages
+                    .iter()
+                    .any(|damage| damage.holds(view.base(), position)),
                 path,
-                position: stop.position,
-                reason: stop.reason.to_string(),
+                position,
+                reason,
             }),
             None => Ok(found),
         }

@@ -1,13 +1,16 @@
 //! Cutting the end of a log off, where a leader's log says that it is not what was committed.
 
+use std::sync::Arc;
+
 use flotilla_protocol::Offset;
 use flotilla_protocol::records::BatchHeader;
 
 use super::Log;
 use super::checkpoint::Durability;
+use super::damage::Damage;
 use super::error::{During, Error};
 use super::recovery::resume;
-use super::segment::{Active, FileKind, View, Visit, walk};
+use super::segment::{Active, FileKind, Visit, walk};
 
 impl Log {
     /// Removes all records at or above `offset`, durably, and epochs that begin where the log ends then. Where `offset` lies within a batch, all of that batch goes,
@@ -27,15 +30,32 @@ impl Log {
         if offset <= self.first_base() {
             return self.start_over_at(offset);
         }
+        // Where to cut is known before anything is changed: what is broken on the way is no reason to use the log no more.
+        let base = self.base_below(offset);
+        let at = self.find_cut(base, offset)?;
         self.generation.advance();
         self.tail.clear();
         self.changed = true;
-        let cut = self.cut(offset);
+        let cut = self.cut(offset, at);
         self.failed |= cut.is_err();
         cut
     }
 
-    fn cut(&mut self, offset: Offset) -> Result<(), Error> {
+    /// Where the segment begins that the cut goes through.
+    fn base_below(&self, offset: Offset) -> Offset {
+        let active = self
+            .active
+            .as_ref()
+            .map(|active| active.base)
+            .filter(|base| *base < offset);
+        let place = self.sealed.partition_point(|sealed| sealed.base < offset);
+        let sealed = place.checked_sub(1).map(|place| self.sealed[place].base);
+        active
+            .or(sealed)
+            .expect("the first segment begins below the offset")
+    }
+
+    fn cut(&mut self, offset: Offset, (position, end): (u64, Offset)) -> Result<(), Error> {
         // Newest first: what a crash leaves behind has no hole.
         while let Some(active) = self.active.take_if(|active| active.base >= offset) {
             active.replaced.set();
@@ -55,7 +75,6 @@ impl Log {
             .take()
             .expect("the first segment begins below the offset");
         let path = FileKind::Log.path(&self.dir, active.base);
-        let (position, end) = self.find_cut(&active, offset)?;
         self.lower_cleaned(end)?;
         // What is appended next lies where others may still read what is cut off.
         std::mem::take(&mut active.replaced).set();
@@ -63,53 +82,60 @@ impl Log {
         disk.sync(&path).during_sync(&path)?;
         self.size_bytes -= active.size_bytes - position;
         active.size_bytes = position;
-        if let Err(stop) = resume(
-            &*disk,
-            &self.dir,
-            &mut active,
-            Some(offset),
-            self.config.index_interval_bytes,
-        )? {
-            return Err(Error::Damaged {
-                path,
-                position: stop.position,
-                reason: stop.reason.to_string(),
-            });
+        let interval = self.config.index_interval_bytes;
+        if resume(&*disk, &self.dir, &mut active, Some(offset), interval)?.is_err() {
+            // Something on the way is broken: the long way.
+            self.epochs.truncate_end(active.base);
+            let mut scanned = active.base;
+            self.scan(&mut active, &mut scanned, (Some(end), end), &mut |_| {})?;
         }
         self.active = Some(active);
         self.log_end = end;
         self.log_start = self.log_start.min(end);
         self.synced_end = self.synced_end.min(end);
         self.epochs.truncate_end(end);
+        self.forget_gone_damages();
         self.reload_producers()
     }
 
     /// Where in the segment the first batch begins that reaches to `offset`, and where the log ends without it.
-    fn find_cut(&self, active: &Active, offset: Offset) -> Result<(u64, Offset), Error> {
+    fn find_cut(&self, base: Offset, offset: Offset) -> Result<(u64, Offset), Error> {
         let disk = &*self.storage.disk;
-        let path = FileKind::Log.path(&self.dir, active.base);
-        let found = View::Active(Box::new(active.clone())).position_before(disk, &self.dir, offset)?;
-        let mut cut = (active.size_bytes, offset);
-        let stop = walk(
-            disk,
-            &path,
-            found,
-            active.size_bytes,
-            |position, header: &BatchHeader, _| {
-                if header.last_offset() < offset {
-                    return Visit::Next;
-                }
-                cut = (position, offset.min(header.base_offset));
-                Visit::Done
-            },
-        )?;
-        match stop {
-            Some(stop) => Err(Error::Damaged {
+        let path = FileKind::Log.path(&self.dir, base);
+        let view = self.view_of(base).expect("its base was just looked up");
+        let size_bytes = view.size_bytes();
+        let found = view.position_before(disk, &self.dir, offset)?;
+        let mut cut = (size_bytes, offset);
+        let mut visit = |position, header: &BatchHeader, _: &[u8]| {
+            if header.last_offset() < offset {
+                return Visit::Next;
+            }
+            cut = (position, offset.min(header.base_offset));
+            Visit::Done
+        };
+        let Some(stop) = walk(disk, &path, found, size_bytes, &mut visit)? else {
+            return Ok(cut);
+        };
+        let behind = self
+            .inspect(base)
+            .map(|inspection| inspection.run(&mut |_| true))
+            .transpose()?
+            .flatten();
+        let damage = behind.and_then(|inspected| {
+            let covers = |damage: &Damage| damage.position <= stop.position && stop.position < damage.end();
+            inspected
+                .damages
+                .into_iter()
+                .find(|damage| covers(damage) && damage.next <= offset)
+        });
+        match damage {
+            Some(damage) if walk(disk, &path, damage.end(), size_bytes, &mut visit)?.is_none() => Ok(cut),
+            _ => Err(Error::Damaged {
                 path,
                 position: stop.position,
                 reason: stop.reason.to_string(),
+                known: false,
             }),
-            None => Ok(cut),
         }
     }
 
@@ -139,6 +165,7 @@ impl Log {
             self.remove_segment(sealed.base)?;
         }
         self.size_bytes = 0;
+        self.damages = Arc::default();
         (self.log_start, self.log_end, self.synced_end) = (offset, offset, offset);
         self.epochs.clear();
         self.epochs

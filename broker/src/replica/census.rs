@@ -40,7 +40,12 @@ impl Replicas {
     /// Counts what is stored here now.
     #[must_use]
     pub fn census(&self) -> Census {
-        let mut census = Census::default();
+        let (broken, beyond_repair) = self.count_broken();
+        let mut census = Census {
+            broken,
+            beyond_repair,
+            ..Census::default()
+        };
         for hosted in self.all() {
             census.partitions += 1;
             if hosted.volume().health() == Health::Offline {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 const THREADS_INTERVAL: Duration = Duration::from_secs(1);
 /// The shortest rest where nothing is due, whatever `log.cleaner.backoff.ms` says: looking costs something, too.
 const REST_MIN: Duration = Duration::from_millis(50);
-/// After so long a log that could not be compacted is tried again: it may have been repaired.
+/// After so long a log that could not be compacted is tried again, or as soon as it was mended from another replica.
 const DAMAGED_RETRY_MS: i64 = 60 * 60 * 1000;
 /// After so long a log is tried again for which there was no room on its volume.
 const ROOM_RETRY_MS: i64 = 60 * 1000;
@@ -113,6 +113,11 @@ impl Cleaner {
         while !state.busy.is_empty() {
             self.wake.wait(&mut state);
         }
+    }
+
+    /// A log was mended: it need not be left alone any longer.
+    pub(super) fn release(&self, key: PartitionKey) {
+        self.state.lock().held.remove(&key);
     }
 
     fn is_stopped(&self) -> bool {
@@ -212,6 +217,9 @@ impl Replicas {
             Err(CleanError::Log(log::Error::Removed { .. } | log::Error::Interrupted)) => false,
             Err(error) => {
                 self.metrics().cleaner_failures.add(1);
+                if let CleanError::Log(error) = &error {
+                    hosted.suspect(error);
+                }
                 let retry_ms = match &error {
                     CleanError::Log(error) => match error.severity() {
                         log::Severity::Log => DAMAGED_RETRY_MS,

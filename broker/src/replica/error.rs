@@ -106,6 +106,14 @@ pub enum ReadError {
     /// The topic's `cleanup.policy` does not let records be deleted.
     #[error("records of the topic cannot be deleted: its cleanup.policy is not `delete`")]
     NotDeletable,
+    /// What lies there is not what was written. Another replica may have it.
+    #[error("the records are broken here: {reason}")]
+    Broken {
+        /// Which file, where, and what is wrong.
+        reason: String,
+        /// Whether no replica that could be asked has it good.
+        beyond_repair: bool,
+    },
     /// The disk refused.
     #[error("the disk refused to read: {0}")]
     Disk(String),

@@ -2,6 +2,7 @@
 
 use super::PartitionKey;
 use super::error::Unavailable;
+use super::mend::{Suspects, Troubled};
 use super::metrics::Metrics;
 use super::open::Blocking;
 use super::refused::Refused;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub metrics: Arc<Metrics>,
     /// Hold back replicas that are not in sync.
     pub throttles: Throttles,
+    /// Partitions with something broken.
+    pub troubled: Troubled,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Who waits for disks.
@@ -66,6 +69,8 @@ pub struct Hosted {
     sync_queued: AtomicBool,
     /// Whether the metadata counts this broker's replica as in sync.
     in_sync: AtomicBool,
+    /// What readers ran into. Not part of the state: it is noted while that is locked.
+    pub(super) suspects: Mutex<Suspects>,
     /// None once it is deleted: whoever still holds it must let go.
     state: Mutex<Option<State>>,
 }
@@ -203,6 +208,7 @@ impl Hosted {
             config: ArcSwap::new(config),
             sync_queued: AtomicBool::new(false),
             in_sync: AtomicBool::new(false),
+            suspects: Mutex::default(),
             state: Mutex::new(Some(State {
                 log,
                 role: Role::Idle,

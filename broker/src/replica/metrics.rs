@@ -54,6 +54,18 @@ pub struct Metrics {
     pub cleaner_saved_bytes: Counter,
     /// Compactions that failed.
     pub cleaner_failures: Counter,
+    /// Stretches of logs that were found broken.
+    pub damages: Counter,
+    /// Of them, those that were mended from another replica.
+    pub damages_mended: Counter,
+    /// Segments whose indexes did not fit and were built anew.
+    pub indexes_rebuilt: Counter,
+    /// Leaderships that were handed over because something was broken here.
+    pub leaderships_handed_over: Counter,
+    /// Bytes that were read again to see whether they are whole.
+    pub scrubbed_bytes: Counter,
+    /// Times that all of a volume was read again.
+    pub scrub_rounds: Counter,
     /// Partitions that were found on disk at the start.
     pub recovery_total: Counter,
     /// How many of them are loaded.
@@ -73,4 +85,8 @@ pub struct Census {
     pub under_min_isr: usize,
     /// Partitions on volumes that failed.
     pub offline: usize,
+    /// Partitions with records that are broken here.
+    pub broken: usize,
+    /// Of them, those that no replica which could be asked can put right.
+    pub beyond_repair: usize,
 }

@@ -85,6 +85,7 @@ impl Replicas {
             proposals,
             metrics,
             throttles: Throttles::default(),
+            troubled: super::mend::Troubled::default(),
             clock: config.clock,
             blocking: config.blocking,
         });
@@ -143,6 +144,7 @@ impl Replicas {
             },
             polls: super::poll::Polls::default(),
         });
+        replicas.note_troubled();
         if config.blocking == Blocking::Threads {
             replicas.start_syncers()?;
         }

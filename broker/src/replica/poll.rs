@@ -182,7 +182,7 @@ impl Replicas {
         }
         match fetch.reader {
             Reader::Consumer { .. } => metrics.bytes_out.add(bytes as u64),
-            Reader::Replica { .. } => metrics.replication_bytes_out.add(bytes as u64),
+            Reader::Replica { .. } | Reader::Peer => metrics.replication_bytes_out.add(bytes as u64),
         }
         parts
     }

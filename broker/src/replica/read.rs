@@ -40,6 +40,9 @@ pub enum Reader {
         /// Under which registration (KIP-903).
         epoch: BrokerEpoch,
     },
+    /// Another broker that mends its log from this one. What is committed is the same everywhere, so that it need not ask
+    /// the leader.
+    Peer,
 }
 
 impl Reader {
@@ -53,7 +56,8 @@ impl Reader {
             Self::Consumer { read_committed: true } => Upto::LastStable,
             Self::Consumer {
                 read_committed: false,
-            } => Upto::HighWatermark,
+            }
+            | Self::Peer => Upto::HighWatermark,
         }
     }
 }
@@ -118,13 +122,18 @@ pub struct Listed {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
-fn leader_of(state: &State, asked: LeaderEpoch) -> Result<&Leader, Unavailable> {
+/// Leads or follows, in the epoch that the asker believes in.
+fn has_role(state: &State, asked: LeaderEpoch) -> Result<(), Unavailable> {
     let epoch = match &state.role {
         Role::Leader(leader) => leader.epoch(),
         Role::Follower(follower) => follower.epoch(),
         Role::Idle => return Err(Unavailable::NotLeader),
     };
-    check_epoch(asked, epoch)?;
+    Ok(check_epoch(asked, epoch)?)
+}
+
+fn leader_of(state: &State, asked: LeaderEpoch) -> Result<&Leader, Unavailable> {
+    has_role(state, asked)?;
     match &state.role {
         Role::Leader(leader) => Ok(leader),
         _ => Err(Unavailable::NotLeader),
@@ -187,7 +196,12 @@ impl Hosted {
         let _span = self.span().entered();
         tracing::trace!("read");
         let mut state = self.lock()?;
-        leader_of(&state, query.leader_epoch)?;
+        match reader {
+            Reader::Peer => has_role(&state, query.leader_epoch)?,
+            Reader::Consumer { .. } | Reader::Replica { .. } => {
+                leader_of(&state, query.leader_epoch).map(|_| ())?
+            }
+        }
         let (log_start, log_end) = (state.log.log_start(), state.log.log_end());
         let out_of_range = ReadError::OutOfRange {
             asked: query.offset,
@@ -292,6 +306,13 @@ impl Hosted {
                 log_start: *log_start,
                 log_end: *log_end,
                 high_watermark: *log_start,
+            };
+        }
+        if matches!(error, log::Error::Damaged { .. }) {
+            self.suspect(error);
+            return ReadError::Broken {
+                reason: error.to_string(),
+                beyond_repair: self.suspects.lock().is_hopeless,
             };
         }
         self.disk_failed(error);

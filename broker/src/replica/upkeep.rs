@@ -5,7 +5,9 @@ use super::cleaner;
 use super::fetcher;
 use super::hosted::Hosted;
 use super::link::Dial;
+use super::mend;
 use super::replicas::Replicas;
+use super::scrub;
 use super::volume::{Health, Volume};
 use crate::coordination::{Controller, Metadata};
 use crate::log::Offsets;
@@ -48,7 +50,21 @@ impl Replicas {
             .lock()
             .take()
             .expect("replicas are started once");
-        tasks.spawn(alter::run(self.clone(), metadata.clone(), controller, proposed));
+        tasks.spawn(alter::run(
+            self.clone(),
+            metadata.clone(),
+            controller.clone(),
+            proposed,
+        ));
+        tasks.spawn(mend::run(
+            self.clone(),
+            metadata.clone(),
+            controller,
+            dial.clone(),
+        ));
+        for volume in self.volumes() {
+            tasks.spawn(scrub::run(self.clone(), volume.clone()));
+        }
         let loops: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
         let (of_loops, replicas, of_fetchers) = (loops.clone(), self.clone(), metadata.clone());
         let runtime = tokio::runtime::Handle::current();
@@ -265,6 +281,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.replicas.inner.fetchers.end();
         self.replicas.inner.cleaner.stop();
+        // What looks through a volume on a thread of its own looks up from that for this.
+        self.replicas.inner.is_closed.store(true, Ordering::Release);
         for handle in self.loops.lock().drain(..) {
             handle.abort();
         }

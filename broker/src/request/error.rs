@@ -147,7 +147,14 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
         // The leader may not have heard of a new replica yet: that one tries again.
         ReadError::NotAReplica(_) => ErrorCode::UnknownLeaderEpoch,
         ReadError::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
-        ReadError::Disk(_) => ErrorCode::KafkaStorageError,
+        // Clients look for the leader again and try once more; with the other code they tell their user.
+        ReadError::Broken {
+            beyond_repair: false, ..
+        }
+        | ReadError::Disk(_) => ErrorCode::KafkaStorageError,
+        ReadError::Broken {
+            beyond_repair: true, ..
+        } => ErrorCode::CorruptMessage,
         ReadError::NotDeletable => ErrorCode::PolicyViolation,
         ReadError::Timeout => ErrorCode::RequestTimedOut,
     }

@@ -51,7 +51,7 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
     };
     let bytes_max = match reader {
         Reader::Consumer { .. } => request.max_bytes.min(ctx.broker.settings().fetch_max_bytes),
-        Reader::Replica { .. } => request.max_bytes,
+        Reader::Replica { .. } | Reader::Peer => request.max_bytes,
     };
     let (mut fetch, mut topics) = look_up(&image, &request, reader, bytes_max, |topic| {
         find(ctx, &image, &topic.topic, topic.topic_id)
@@ -159,7 +159,7 @@ async fn read(
     fetch: &mut Fetch,
     topics: &mut [AskedTopic],
 ) -> Vec<Result<Part, ReadError>> {
-    if matches!(fetch.reader, Reader::Replica { .. }) {
+    if matches!(fetch.reader, Reader::Replica { .. } | Reader::Peer) {
         return ctx.broker.replicas.fetch(fetch).await;
     }
     let mut rules = asked_under;
@@ -220,6 +220,9 @@ fn reader(
     } else {
         (request.replica_id, BrokerEpoch(-1))
     };
+    if replica < 0 && peer.is_some() {
+        return Ok(Reader::Peer);
+    }
     if replica < 0 {
         return Ok(Reader::Consumer {
             read_committed: request.isolation_level == READ_COMMITTED,

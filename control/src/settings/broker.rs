@@ -98,6 +98,11 @@ broker_settings! {
     log_flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms",
     /// How often logs are searched for segments whose time is over, in milliseconds.
     log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms",
+    /// All that lies on a volume is read again at most once in so many milliseconds, to see whether it still is what was written.
+    /// Ours alone.
+    log_scrub_interval_ms: i64 = "log.scrub.interval.ms",
+    /// How many bytes a second are read for that from each volume; 0: none, and nothing is looked for. Ours alone.
+    log_scrub_max_bytes_per_second: i64 = "log.scrub.max.bytes.per.second",
     /// The most connections to a broker.
     max_connections: i32 = "max.connections",
     /// The most connections to a broker from one address.

@@ -1,6 +1,6 @@
 //! Every broker setting of Kafka 4.3.1, and ours. Names, types, defaults, allowed values and update modes are Kafka's, except
 //! where a row says otherwise: `broker.heartbeat.interval.ms` and `broker.session.timeout.ms` have other defaults, and
-//! `log.flush.policy` and `log.dir.free.min.bytes` are ours alone.
+//! `log.flush.policy`, `log.dir.free.min.bytes`, `log.scrub.interval.ms` and `log.scrub.max.bytes.per.second` are ours alone.
 
 use super::Allowed::{Any, AnyCaseOf, AtLeast, Between, EachOf, Fraction, GzipLevel, OneOf};
 use super::Kind::{Bool, Class, Double, Int, List, Long, Password, Short, String};
@@ -179,6 +179,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     s("log.roll.jitter.hours", Int, Some("0"), AtLeast(0), Restart),
     s("log.roll.jitter.ms", Long, None, Any, ClusterWide),
     s("log.roll.ms", Long, None, Any, ClusterWide),
+    s("log.scrub.interval.ms", Long, Some("604800000"), AtLeast(1), ClusterWide),
+    s("log.scrub.max.bytes.per.second", Long, Some("10485760"), AtLeast(0), ClusterWide),
     s("log.segment.bytes", Int, Some("1073741824"), AtLeast(1048576), ClusterWide),
     s("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), ClusterWide),
     s("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0), ClusterWide),

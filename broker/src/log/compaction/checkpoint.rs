@@ -34,20 +34,27 @@ impl Log {
     }
 
     /// Notes that all swaps of a compaction up to `to` are done. What is returned makes the note safe; until then a loss of
-    /// power costs no more than the same work again.
+    /// power costs no more than the same work again. Where something was put into the log or cut off meanwhile, all stays as it
+    /// is.
     ///
     /// # Errors
     /// Those of the disk; the note is not taken then.
     pub fn mark_cleaned(&mut self, to: Offset) -> Result<SyncHandle, Error> {
         self.check_usable()?;
-        let to = to.min(self.log_end);
+        let to = if self.was_lowered {
+            self.cleaned_to
+        } else {
+            to.min(self.log_end)
+        };
         self.write_cleaned(to, Durability::Later)?;
         let path = self.dir.join(FILE_NAME);
         Ok(SyncHandle::new(&self.storage.disk, path, to, &self.generation))
     }
 
-    /// Takes back that the log is compacted beyond `to`, durably: it is going to be cut there.
+    /// Takes back that the log is compacted beyond `to`, durably: it is going to be cut there, or what another replica has,
+    /// which may have been compacted less, is going to be put there.
     pub(in crate::log) fn lower_cleaned(&mut self, to: Offset) -> Result<(), Error> {
+        self.was_lowered = true;
         if self.cleaned_to <= to {
             return Ok(());
         }

@@ -16,6 +16,10 @@
 //!   next, and a delete horizon (KIP-534) is set only where the same compaction removed what the tombstone covers.
 //! - Half a swap. A segment's replacement is whole and synced before it gets the name `.swap`; from then on it counts, and a
 //!   start after a crash finishes what was begun ([`finish_swaps`]).
+//! - What a disk has changed gets a checksum that says it is whole, or says which record of a key is the latest. Every batch is
+//!   checked before it counts, its offsets and its epoch too, which the CRC does not cover. A log is compacted up to where it is
+//!   known to be broken, and not at all where that is in the part that was compacted before: what covers a record must not go
+//!   while nobody can say whether the record is still there.
 //! - Offsets move or the log ends elsewhere. Batches keep their offsets, and the last batch of what is replaced stays, if
 //!   with no record in it. So does the last batch of each producer that is known, whose sequence goes on.
 
@@ -27,10 +31,6 @@ mod rewrite;
 mod survey;
 mod swap;
 mod transactions;
-
-use std::path::Path;
-
-use flotilla_protocol::records::BatchError;
 
 use super::error::Error;
 
@@ -47,13 +47,5 @@ fn spend(pace: &mut dyn FnMut(u64) -> bool, bytes: u64) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::Interrupted)
-    }
-}
-
-fn damaged(path: &Path, position: u64, reason: &BatchError) -> Error {
-    Error::Damaged {
-        path: path.to_owned(),
-        position,
-        reason: reason.to_string(),
     }
 }

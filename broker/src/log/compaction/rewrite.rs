@@ -1,25 +1,27 @@
 //! Reading what is new, and writing what is left.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flotilla_protocol::Offset;
 use flotilla_protocol::records::{
-    BatchError, BatchHeader, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Origin, Records, check, decompress,
+    BatchError, BatchHeader, ControlType, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Records, decompress,
 };
+use flotilla_protocol::{Offset, ProducerId};
 
 use super::filter::{Filter, Kept, Lasts};
 use super::group::{Group, groups};
 use super::map::OffsetMap;
 use super::survey::Cleanable;
 use super::transactions::Transactions;
-use super::{Pace, damaged, spend};
+use super::{Pace, spend};
+use crate::log::cold::{damaged, removed};
 use crate::log::disk::Disk;
+use crate::log::epochs::Epochs;
 use crate::log::error::{During, Error};
 use crate::log::index::Indexes;
-use crate::log::read::removed;
-use crate::log::segment::{FileKind, Sealed, Visit, walk_by};
+use crate::log::inspection::Walk;
+use crate::log::segment::{FileKind, Sealed, Visit};
 use crate::log::{Config, Log};
 
 /// What a compaction may take.
@@ -38,6 +40,7 @@ pub struct Compaction {
     disk: Arc<dyn Disk>,
     dir: Arc<Path>,
     config: Config,
+    epochs: Epochs,
     segments: Vec<(Arc<Sealed>, Offset)>,
     first_dirty: Offset,
     upto: Offset,
@@ -52,25 +55,30 @@ impl Log {
     /// `compaction/map.rs`.
     #[must_use]
     pub fn begin_compaction(
-        &self,
+        &mut self,
         cleanable: &Cleanable,
         limits: Limits,
         salt: [u8; 16],
         now_ms: i64,
     ) -> Compaction {
+        self.was_lowered = false;
         let survey = self.survey(cleanable.upto);
-        let upto = cleanable.upto;
+        let first_dirty = self.first_dirty();
+        let mut segments = survey.segments;
+        segments.retain(|(_, end)| *end <= cleanable.upto);
+        // Something may have been found broken since.
+        let reached = segments.last().map_or(first_dirty, |(_, end)| *end);
+        if reached < first_dirty {
+            segments.clear();
+        }
         Compaction {
             disk: survey.disk,
             dir: survey.dir,
             config: survey.config,
-            segments: survey
-                .segments
-                .into_iter()
-                .filter(|(_, end)| *end <= upto)
-                .collect(),
-            first_dirty: self.first_dirty(),
-            upto,
+            epochs: survey.epochs,
+            segments,
+            first_dirty,
+            upto: reached.max(first_dirty),
             lasts: Lasts::of(&self.producers),
             limits,
             salt,
@@ -86,35 +94,40 @@ impl Compaction {
     /// [`Error::Removed`] if the log has let go of a segment meanwhile, [`Error::Interrupted`], [`Error::Damaged`], and
     /// those of the disk.
     pub fn read_keys(self, pace: Pace<'_>) -> Result<Rewrite, Error> {
-        let dirty: Vec<Arc<Sealed>> = self
-            .segments
-            .iter()
-            .filter(|(_, end)| *end > self.first_dirty)
-            .map(|(segment, _)| Arc::clone(segment))
-            .collect();
-        let transactions = Transactions::find(&*self.disk, &self.dir, &dirty, pace).map_err(removed)?;
+        let mut dirty = self.segments.clone();
+        dirty.retain(|(_, end)| *end > self.first_dirty);
+        let transactions = Transactions::find(&*self.disk, &self.dir, &dirty, pace).map_err(|error| {
+            let is_replaced = |segment: &&(Arc<Sealed>, Offset)| segment.0.replaced.is_set();
+            match dirty.iter().find(is_replaced) {
+                Some((segment, _)) => in_place(error, segment, &self.dir),
+                None => removed(error),
+            }
+        })?;
         let keys = u64::try_from(self.upto.0 - self.first_dirty.0).unwrap_or(0);
         let Limits {
             keys_bytes,
             keys_load_factor,
             buffer_bytes,
         } = self.limits;
-        let mut map = OffsetMap::new(self.salt, keys, keys_bytes, keys_load_factor);
-        let mut is_full = false;
+        let mut keys = Keys {
+            map: OffsetMap::new(self.salt, keys, keys_bytes, keys_load_factor),
+            is_full: false,
+            open: BTreeSet::new(),
+        };
         for segment in &dirty {
-            is_full = self
-                .read_segment(segment, &transactions, &mut map, pace)
-                .map_err(removed)?;
-            check_unchanged(segment, &self.dir)?;
-            if is_full {
+            if keys.are_all() {
                 break;
             }
+            self.read_segment(segment, &transactions, &mut keys, pace)
+                .map_err(|error| in_place(error, &segment.0, &self.dir))?;
         }
+        let Keys { mut map, is_full, .. } = keys;
         let end = if is_full { map.latest().plus(1) } else { self.upto };
         map.reached(end.plus(-1));
         let reached = |segment: &&(Arc<Sealed>, Offset)| segment.0.base < end;
         let segments: Vec<_> = self.segments.iter().take_while(reached).cloned().collect();
         let groups = groups(&segments, &self.config);
+        let segments_end = segments.last().map_or(end, |(_, end)| *end);
         let filter = Filter {
             map,
             transactions,
@@ -126,6 +139,8 @@ impl Compaction {
             disk: self.disk,
             dir: self.dir,
             index_interval_bytes: self.config.index_interval_bytes,
+            epochs: self.epochs,
+            segments_end,
             buffer_bytes: buffer_bytes.max(HEADER_BYTES),
             suffix: format!(
                 ".{:02x}{:02x}{:02x}{:02x}.cleaned",
@@ -137,53 +152,74 @@ impl Compaction {
         })
     }
 
-    /// Whether the map is full.
     fn read_segment(
         &self,
-        segment: &Sealed,
+        (segment, end): &(Arc<Sealed>, Offset),
         transactions: &Transactions,
-        map: &mut OffsetMap,
+        keys: &mut Keys,
         pace: Pace<'_>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let path = FileKind::Log.path(&self.dir, segment.base);
-        let (mut is_full, mut stopped) = (false, Ok(()));
-        let chunk_bytes = self.limits.buffer_bytes;
-        let stop = walk_by(
-            chunk_bytes,
-            &*self.disk,
-            &path,
-            0,
-            segment.size_bytes,
-            |_, header, batch| {
-                stopped = spend(pace, batch.len() as u64);
-                if stopped.is_err() {
-                    return Visit::Done;
-                }
-                if header.last_offset() < self.first_dirty {
-                    return Visit::Next;
-                }
-                if let Err(reason) = check(batch, Origin::Log) {
-                    return Visit::Refuse(reason);
-                }
-                if header.is_control() || transactions.is_aborted(header) {
-                    map.reached(header.last_offset());
-                    return Visit::Next;
-                }
-                match read_batch(header, batch, self.first_dirty, map) {
-                    Ok(true) => Visit::Next,
-                    Ok(false) => {
-                        is_full = true;
-                        Visit::Done
-                    }
-                    Err(reason) => Visit::Refuse(reason),
-                }
-            },
-        )?;
-        stopped?;
-        match stop {
-            Some(stop) => Err(damaged(&path, stop.position, &stop.reason)),
-            None => Ok(is_full),
+        let walk = Walk {
+            disk: &*self.disk,
+            dir: &self.dir,
+            base: segment.base,
+            size_bytes: segment.size_bytes,
+            end: *end,
+            epochs: &self.epochs,
+            chunk_bytes: self.limits.buffer_bytes,
+        };
+        let read = |position: u64, header: &BatchHeader, batch: &[u8]| {
+            spend(pace, batch.len() as u64)?;
+            if header.last_offset() >= self.first_dirty {
+                keys.read(header, batch, transactions, self.first_dirty)
+                    .map_err(|reason| damaged(&path, position, &reason))?;
+            }
+            Ok(if keys.are_all() { Visit::Done } else { Visit::Next })
+        };
+        walk.run_sound(read)?;
+        check_unchanged(segment, &self.dir)
+    }
+}
+
+/// What is known of the new part so far.
+struct Keys {
+    map: OffsetMap,
+    is_full: bool,
+    /// Transactions that are not decided yet in what was read. Where the map is full, they are read on to their end: only headers
+    /// were looked at before, and what these said of them is believed once all of it was checked.
+    open: BTreeSet<ProducerId>,
+}
+
+impl Keys {
+    fn are_all(&self) -> bool {
+        self.is_full && self.open.is_empty()
+    }
+
+    fn read(
+        &mut self,
+        header: &BatchHeader,
+        batch: &[u8],
+        transactions: &Transactions,
+        from: Offset,
+    ) -> Result<(), BatchError> {
+        if !header.is_control() {
+            // Of those that begin behind the end nothing is asked.
+            if header.is_transactional() && !self.is_full {
+                self.open.insert(header.producer_id);
+            }
+        } else if let Some(ControlType::Abort | ControlType::Commit) = ControlType::of_batch(header, batch)? {
+            self.open.remove(&header.producer_id);
         }
+        if self.is_full {
+            return Ok(());
+        }
+        if header.is_control() || transactions.is_aborted(header) {
+            self.map.reached(header.last_offset());
+            return Ok(());
+        }
+        self.is_full = !read_batch(header, batch, from, &mut self.map)?;
+        Ok(())
     }
 }
 
@@ -208,6 +244,14 @@ fn read_batch(
     Ok(true)
 }
 
+/// What went wrong with a segment, unless it is that something else has taken its place.
+fn in_place(error: Error, segment: &Sealed, dir: &Path) -> Error {
+    match check_unchanged(segment, dir) {
+        Ok(()) => removed(error),
+        Err(removed) => removed,
+    }
+}
+
 fn check_unchanged(segment: &Sealed, dir: &Path) -> Result<(), Error> {
     if segment.replaced.is_set() {
         let path = FileKind::Log.path(dir, segment.base);
@@ -221,6 +265,9 @@ pub struct Rewrite {
     disk: Arc<dyn Disk>,
     dir: Arc<Path>,
     index_interval_bytes: u32,
+    epochs: Epochs,
+    /// Where the last of the segments ends.
+    segments_end: Offset,
     buffer_bytes: usize,
     suffix: String,
     groups: VecDeque<Group>,
@@ -366,47 +413,46 @@ impl Rewrite {
         if !is_alone {
             out.begin()?;
         }
-        for (place, segment) in group.iter().enumerate() {
+        let behind = self.groups.front().map(|next| next[0].base);
+        let ends = group[1..].iter().map(|segment| segment.base);
+        let ends = ends.chain([behind.unwrap_or(self.segments_end)]);
+        for (place, (segment, end)) in group.iter().zip(ends).enumerate() {
             let is_last = place + 1 == group.len();
-            self.filter_segment(segment, is_last, &mut out, pace)
-                .map_err(removed)?;
-            check_unchanged(segment, &self.dir)?;
+            self.filter_segment((&**segment, end), is_last, &mut out, pace)
+                .map_err(|error| in_place(error, segment, &self.dir))?;
         }
         out.end()
     }
 
     fn filter_segment(
         &mut self,
-        segment: &Sealed,
+        (segment, end): (&Sealed, Offset),
         is_last: bool,
         out: &mut Output,
         pace: Pace<'_>,
     ) -> Result<(), Error> {
-        let disk = Arc::clone(&self.disk);
         let path = FileKind::Log.path(&self.dir, segment.base);
-        let end = segment.size_bytes;
-        let mut stopped = Ok(());
-        let chunk_bytes = self.buffer_bytes;
-        let stop = walk_by(chunk_bytes, &*disk, &path, 0, end, |position, header, batch| {
-            let must_stay = is_last && position + batch.len() as u64 == end;
-            // What is damaged must not get a checksum that says it is whole.
-            let checked = check(batch, Origin::Log);
-            let kept = match checked.and_then(|_| self.filter.keep(header, batch, must_stay)) {
-                Ok(kept) => kept,
-                Err(reason) => return Visit::Refuse(reason),
-            };
+        let walk = Walk {
+            disk: &*self.disk,
+            dir: &self.dir,
+            base: segment.base,
+            size_bytes: segment.size_bytes,
+            end,
+            epochs: &self.epochs,
+            chunk_bytes: self.buffer_bytes,
+        };
+        let filter = &mut self.filter;
+        walk.run_sound(|position, header, batch| {
+            let must_stay = is_last && position + batch.len() as u64 == segment.size_bytes;
+            let kept = filter
+                .keep(header, batch, must_stay)
+                .map_err(|reason| damaged(&path, position, &reason))?;
             let written = out.size_bytes();
-            stopped = out.take(header, batch, &kept, &path).and_then(|()| {
-                let bytes = batch.len() as u64 + out.size_bytes() - written;
-                spend(pace, bytes)
-            });
-            if stopped.is_ok() { Visit::Next } else { Visit::Done }
+            out.take(header, batch, &kept, &path)?;
+            spend(pace, batch.len() as u64 + out.size_bytes() - written)?;
+            Ok(Visit::Next)
         })?;
-        stopped?;
-        match stop {
-            Some(stop) => Err(damaged(&path, stop.position, &stop.reason)),
-            None => Ok(()),
-        }
+        check_unchanged(segment, &self.dir)
     }
 }
 

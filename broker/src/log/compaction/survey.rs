@@ -7,6 +7,7 @@ use flotilla_protocol::Offset;
 use flotilla_protocol::records::{BatchHeader, HEADER_BYTES};
 
 use crate::log::disk::Disk;
+use crate::log::epochs::Epochs;
 use crate::log::error::{During, Error};
 use crate::log::segment::{FileKind, Sealed};
 use crate::log::{Config, Log};
@@ -16,7 +17,9 @@ pub struct Survey {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: Arc<Path>,
     pub(super) config: Config,
-    /// Oldest first, each with the offset where the next one begins. None that ends before the start of the log.
+    pub(super) epochs: Epochs,
+    /// Oldest first, each with the offset where the next one begins. None that ends before the start of the log, and none from
+    /// the first on that is known to be broken.
     pub(super) segments: Vec<(Arc<Sealed>, Offset)>,
     first_dirty: Offset,
     stable: Offset,
@@ -64,11 +67,16 @@ impl Log {
         let ends = self.sealed.iter().skip(1).map(|sealed| sealed.base);
         let last = self.active.as_ref().map_or(self.log_end, |active| active.base);
         let segments = self.sealed.iter().cloned().zip(ends.chain([last]));
+        let is_whole = |segment: &Sealed| self.damages.iter().all(|damage| damage.segment != segment.base);
         Survey {
             disk: Arc::clone(&self.storage.disk),
             dir: Arc::clone(&self.dir),
             config: self.config,
-            segments: segments.filter(|(_, end)| *end > self.log_start).collect(),
+            epochs: self.epochs.clone(),
+            segments: segments
+                .filter(|(_, end)| *end > self.log_start)
+                .take_while(|(segment, _)| is_whole(segment))
+                .collect(),
             first_dirty: self.first_dirty(),
             stable,
         }
@@ -117,7 +125,7 @@ impl Survey {
             if *end > self.stable
                 || self
                     .is_too_young(segment, now_ms)
-                    .map_err(crate::log::read::removed)?
+                    .map_err(crate::log::cold::removed)?
             {
                 break;
             }
@@ -125,7 +133,7 @@ impl Survey {
             cleanable.upto = *end;
             let overdue_ms = self
                 .overdue_ms(segment, now_ms)
-                .map_err(crate::log::read::removed)?;
+                .map_err(crate::log::cold::removed)?;
             cleanable.overdue_ms = cleanable.overdue_ms.max(overdue_ms);
         }
         Ok(cleanable)

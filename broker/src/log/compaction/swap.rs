@@ -12,6 +12,7 @@ use flotilla_protocol::Offset;
 
 use super::rewrite::{Cleaned, beside};
 use crate::log::Log;
+use crate::log::damage::Damage;
 use crate::log::disk::{Disk, Entry};
 use crate::log::error::{During, Error};
 use crate::log::segment::{FileKind, Sealed, Visit, walk};
@@ -50,11 +51,11 @@ impl Log {
         for segment in &cleaned.group {
             segment.replaced.set();
         }
-        let covered: Vec<Offset> = cleaned.group[1..].iter().map(|segment| segment.base).collect();
+        let covers: Vec<Offset> = cleaned.group.iter().map(|segment| segment.base).collect();
         let swapped = disk
             .sync_dir(&self.dir)
             .during_sync(&self.dir)
-            .and_then(|()| finish(&*disk, &self.dir, base, &covered));
+            .and_then(|()| finish(&*disk, &self.dir, base, &covers[1..]));
         if let Err(error) = swapped {
             // What lies there is neither what it was nor what it is going to be: the next start finishes it.
             self.failed = true;
@@ -69,6 +70,9 @@ impl Log {
             .unwrap_or(0);
         let segment = Sealed::rewritten(base, cleaned.size_bytes, modified_ms, &cleaned.indexes);
         self.sealed.splice(range, [segment]);
+        // What was found broken since they were read whole is gone with them.
+        let is_left = |damage: &&Damage| covers.iter().all(|base| damage.segment != *base);
+        self.damages = self.damages.iter().filter(is_left).cloned().collect();
         let end = self.sealed.get(first + 1).map(|next| next.base);
         let end = end.or(self.active.as_ref().map(|active| active.base));
         self.tail.forget_below(end.unwrap_or(self.log_end));

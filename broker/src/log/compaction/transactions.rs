@@ -7,7 +7,9 @@ use std::sync::Arc;
 use flotilla_protocol::records::{BatchError, BatchHeader, ControlType, Origin, check};
 use flotilla_protocol::{Offset, ProducerId};
 
-use super::{Pace, damaged, spend};
+use super::{Pace, spend};
+use crate::log::cold::damaged;
+use crate::log::damage::Between;
 use crate::log::disk::Disk;
 use crate::log::error::{During, Error};
 use crate::log::segment::{FileKind, Sealed, walk_headers};
@@ -30,15 +32,30 @@ impl Transactions {
     pub(super) fn find(
         disk: &dyn Disk,
         dir: &Path,
-        segments: &[Arc<Sealed>],
+        segments: &[(Arc<Sealed>, Offset)],
         pace: Pace<'_>,
     ) -> Result<Self, Error> {
         let mut found = Self::default();
         let mut open: BTreeMap<ProducerId, Offset> = BTreeMap::new();
-        for segment in segments {
+        for (segment, end) in segments {
             let path = FileKind::Log.path(dir, segment.base);
+            let mut between = Between {
+                after: segment.base,
+                before: *end,
+            };
             let stop = walk_headers(disk, &path, segment.size_bytes, |position, header| {
                 spend(pace, 0)?;
+                between
+                    .holds(header)
+                    .map_err(|reason| damaged(&path, position, &reason))?;
+                between.after = header.next_offset();
+                if position + header.size_bytes() as u64 > segment.size_bytes {
+                    return Err(damaged(
+                        &path,
+                        position,
+                        &"it reaches beyond the end of the segment",
+                    ));
+                }
                 if header.is_control() {
                     let batch = disk
                         .read_at(&path, position, header.size_bytes())

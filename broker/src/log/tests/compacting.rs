@@ -1,5 +1,6 @@
 //! Compaction of whole logs: what stays, what goes, and what a crash at any step leaves.
 
+mod broken;
 mod crashing;
 mod model;
 mod transactional;

@@ -18,35 +18,299 @@ fn ending(disk: &SimDisk, suffix: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What is read outside of what is known to be broken is what was written there; what is broken is refused.
+fn assert_only_the_damage_is_missing(log: &Log, all: &[u8], damage: &Damage, what: &str) {
+    let size = all.len() / 20;
+    let of = |offset: Offset| offset.0 as usize / 2 * size;
+    let mut at = Offset(0);
+    while at < log.log_end() {
+        match log.read(at, 1_000, log.log_end(), true) {
+            Ok(read) => {
+                assert_eq!(read.batches.concat(), all[of(at)..of(read.next_offset)], "{what}");
+                assert!(
+                    read.next_offset > at && (at >= damage.next || read.next_offset <= damage.from),
+                    "{what}"
+                );
+                at = read.next_offset;
+            }
+            Err(error) => {
+                assert!(
+                    matches!(error, Error::Damaged { known: true, .. }),
+                    "{what}: {error}"
+                );
+                assert_eq!(
+                    (at, error.damaged_segment()),
+                    (damage.from, Some(damage.segment)),
+                    "{what}"
+                );
+                at = damage.next;
+            }
+        }
+    }
+}
+
 #[test]
-fn after_an_unclean_stop_the_log_is_cut_at_the_first_flipped_bit() {
-    let (disk, _, _) = closed();
-    for (place, path) in ending(&disk, ".log").into_iter().enumerate() {
-        for at in (0..disk.stat(&path).unwrap().size_bytes as usize).step_by(7) {
-            // Base offset and leader epoch are not under the checksum.
+fn after_an_unclean_stop_what_is_broken_is_kept_apart_and_mended() {
+    let (disk, _, all) = closed();
+    let size = all.len() / 20;
+    let files = ending(&disk, ".log");
+    for (place, path) in files.iter().enumerate() {
+        let length = disk.stat(path).unwrap().size_bytes as usize;
+        for at in (0..length).step_by(7) {
             let (disk, storage, all) = closed();
-            let size = all.len() / 20;
-            if (0..8).contains(&(at % size)) || (12..16).contains(&(at % size)) {
+            let is_last = place + 1 == files.len() && at / size == length / size - 1;
+            // Only its neighbours tell the base offset and the leader epoch of a batch, and behind the last there is none.
+            if is_last && ((0..8).contains(&(at % size)) || (12..16).contains(&(at % size))) {
                 continue;
             }
-            disk.tamper(&path, |bytes| bytes[at] ^= 0x10);
-            let (log, recovery) = open(&storage, options(small(), false));
-            let whole = read_all(&log, Offset(0), 1_000);
-            let good = whole.len() / size;
-            assert_eq!(whole, &all[..good * size]);
-            let cut = recovery.cut.unwrap();
-            assert_eq!(
-                (cut.log_end, cut.size_bytes as usize),
-                (Offset(good as i64 * 2), all.len() - whole.len())
+            disk.tamper(path, |bytes| bytes[at] ^= 0x10);
+            let (mut log, recovery) = open(&storage, options(small(), false));
+            let what = format!("{} byte {at}", path.display());
+            let Some(damage) = log.damages().first().cloned() else {
+                // Where it ends is not to be known any more.
+                let says_where = [8..12, 16..17, 23..27, 57..61];
+                assert!(is_last && recovery.cut.is_some(), "{what}");
+                assert!(
+                    says_where.iter().any(|field| field.contains(&(at % size))),
+                    "{what}"
+                );
+                assert_eq!(
+                    read_all(&log, Offset(0), 1_000),
+                    &all[..all.len() - size],
+                    "{what}"
+                );
+                continue;
+            };
+            assert_eq!((log.damages().len(), recovery.cut), (1, None), "{what}");
+            assert_eq!(log.log_end(), Offset(40), "{what}");
+            assert!(
+                damage.position <= at as u64 && (at as u64) < damage.end(),
+                "{what}: {damage:?}"
             );
-            let bad = log
-                .sealed
-                .iter()
-                .map(|sealed| sealed.size_bytes as usize)
-                .sum::<usize>()
-                + at / size * size;
-            assert_eq!(log.sealed.len(), place);
-            assert_eq!(whole.len(), bad);
+            assert_only_the_damage_is_missing(&log, &all, &damage, &what);
+            let good = Bytes::copy_from_slice(&all[damage.from.0 as usize / 2 * size..]);
+            assert_eq!(log.mend(&damage, &good, 40).unwrap(), Mended::Whole, "{what}");
+            assert_eq!(
+                (read_all(&log, Offset(0), 1_000), log.damages()),
+                (all, &[][..]),
+                "{what}"
+            );
+            assert_eq!(log.epochs().entries(), &[(EPOCH, Offset(0))], "{what}");
+        }
+    }
+}
+
+#[test]
+fn broken_batch_is_never_served_and_an_inspection_tells_it_from_the_others() {
+    let (disk, _, all) = closed();
+    let size = all.len() / 20;
+    for path in ending(&disk, ".log") {
+        let length = disk.stat(&path).unwrap().size_bytes as usize;
+        for at in (0..length).step_by(3) {
+            for bit in [0, 3, 7] {
+                let (disk, storage, all) = closed();
+                disk.tamper(&path, |bytes| bytes[at] ^= 1 << bit);
+                let what = format!("{} byte {at} bit {bit}", path.display());
+                let Ok((mut log, _)) = Log::open(&storage, &dir(), options(small(), true), &mut |_| {})
+                else {
+                    panic!("{what}");
+                };
+                if log.log_end() != Offset(40) || !log.damages().is_empty() {
+                    // The last batch, found broken by its header alone.
+                    continue;
+                }
+                let mut served = Offset(0);
+                for from in 0..40 {
+                    let mut at = Offset(from);
+                    while let Ok(read) = log.read(at, 300, Offset(40), true) {
+                        let from = at.0 as usize / 2 * size;
+                        let upto = read.next_offset.0 as usize / 2 * size;
+                        assert_eq!(read.batches.concat(), all[from..upto], "{what} from {at}");
+                        at = read.next_offset;
+                        if at == Offset(40) {
+                            break;
+                        }
+                        assert!(!read.batches.is_empty(), "{what} from {at}");
+                    }
+                    served = served.max(at);
+                }
+                let mut found = Vec::new();
+                for base in log.segment_bases() {
+                    let inspected = log.inspect(base).unwrap().run(&mut |_| true).unwrap().unwrap();
+                    assert!(!inspected.bad_indexes, "{what}");
+                    found.extend(inspected.damages);
+                }
+                assert_eq!(log.note_damages(found.clone()).unwrap(), 1, "{what} {found:?}");
+                let damage = log.damages()[0].clone();
+                assert_only_the_damage_is_missing(&log, &all, &damage, &what);
+                let good = Bytes::copy_from_slice(&all[damage.from.0 as usize / 2 * size..]);
+                assert_eq!(log.mend(&damage, &good, 40).unwrap(), Mended::Whole, "{what}");
+                assert_eq!(log.note_damages(found).unwrap(), 0, "{what}");
+                assert_eq!(read_all(&log, Offset(0), 1_000), all, "{what}");
+            }
+        }
+    }
+}
+
+/// A log whose third batch is broken, and that knows it.
+fn broken() -> (Arc<SimDisk>, Log, Vec<u8>, Damage) {
+    let (disk, storage, all) = closed();
+    let (size, first) = (all.len() / 20, ending(&disk, ".log").remove(0));
+    disk.tamper(&first, |bytes| bytes[2 * size + 70] ^= 1);
+    let (mut log, _) = open(&storage, options(small(), true));
+    let inspected = log
+        .inspect(Offset(0))
+        .unwrap()
+        .run(&mut |_| true)
+        .unwrap()
+        .unwrap();
+    log.note_damages(inspected.damages).unwrap();
+    let damage = log.damages()[0].clone();
+    assert_eq!((damage.from, damage.next), (Offset(4), Offset(6)));
+    (disk, log, all, damage)
+}
+
+#[test]
+fn only_what_belongs_there_takes_the_place_of_what_is_broken() {
+    let (_, mut log, all, damage) = broken();
+    let size = all.len() / 20;
+    let batch = |number: usize, change: &dyn Fn(&mut [u8])| {
+        let mut bytes = all[number * size..(number + 1) * size].to_vec();
+        change(&mut bytes);
+        Bytes::from(bytes)
+    };
+    let mut refused = |batches: &Bytes| {
+        assert!(!log.would_mend(&damage, batches));
+        log.mend(&damage, batches, 0).unwrap_err().to_string()
+    };
+    assert_eq!(refused(&Bytes::new()), "the other replica sent nothing of it");
+    assert_eq!(
+        refused(&batch(1, &|_| {})),
+        "the other replica sent nothing of it"
+    );
+    assert!(refused(&batch(2, &|bytes| bytes[70] ^= 1)).contains("CRC-32C"));
+    assert!(refused(&batch(2, &|bytes| bytes[15] = 9)).contains("leader epoch 9 stands at offset 4"));
+    assert!(refused(&batch(2, &|bytes| bytes[7] = 3)).contains("offsets 3 to 4 stand between 4 and 6"));
+    assert_eq!(log.damages(), std::slice::from_ref(&damage));
+    assert_eq!(log.mend(&damage, &batch(2, &|_| {}), 0).unwrap(), Mended::Whole);
+    assert_eq!(log.mend(&damage, &batch(2, &|_| {}), 0).unwrap(), Mended::Gone);
+    assert_eq!(read_all(&log, Offset(0), 1_000), all);
+}
+
+#[test]
+fn what_the_other_replica_compacted_away_goes_here_too_when_it_is_broken() {
+    let (disk, mut log, all, damage) = broken();
+    let size = all.len() / 20;
+    let behind = Bytes::copy_from_slice(&all[3 * size..4 * size]);
+    assert_eq!(log.mend(&damage, &behind, 0).unwrap(), Mended::Whole);
+    let left = [&all[..2 * size], &all[3 * size..]].concat();
+    assert_eq!(read_all(&log, Offset(0), 1_000), left);
+    assert_eq!(log.size_bytes() as usize, left.len());
+    assert!(!names(&disk).iter().any(|name| name.ends_with(".tmp")));
+    log.close().unwrap();
+    let storage = log.storage.clone();
+    drop(log);
+    for clean in [true, false] {
+        let (log, _) = open(&storage, options(small(), clean));
+        assert_eq!(
+            (read_all(&log, Offset(0), 1_000), log.damages()),
+            (left.clone(), &[][..])
+        );
+    }
+}
+
+#[test]
+fn log_is_truncated_behind_what_is_broken_and_forgets_what_it_cut_off() {
+    let (_, mut log, all, damage) = broken();
+    log.truncate_to(Offset(10)).unwrap();
+    assert_eq!((log.log_end(), log.damages()), (Offset(10), &[damage][..]));
+    log.truncate_to(Offset(5)).unwrap();
+    assert_eq!((log.log_end(), log.damages()), (Offset(4), &[][..]));
+    assert_eq!(read_all(&log, Offset(0), 1_000), &all[..2 * (all.len() / 20)]);
+}
+
+#[test]
+fn records_that_are_deleted_are_not_broken_any_more() {
+    let (_, mut log, _, _) = broken();
+    log.advance_start(Offset(6)).unwrap();
+    assert_eq!(log.damages(), &[]);
+}
+
+#[test]
+fn what_a_sync_has_promised_is_not_taken_for_half_written() {
+    for (synced_to, kept) in [(Offset(40), true), (Offset(38), false)] {
+        let (disk, storage, mut log) = new(Config::default());
+        fill(&mut log, 19);
+        let mut builder = BatchBuilder::new(Offset(0));
+        builder.push(38, None, Some(&[7; 2_000]), &[]);
+        builder.push(39, None, None, &[]);
+        log.append_leader(builder.build(), EPOCH, 38).unwrap();
+        log.close().unwrap();
+        let size = log.size_bytes() as usize;
+        drop(log);
+        let path = ending(&disk, ".log").remove(0);
+        // A sector that was never written.
+        disk.tamper(&path, |bytes| {
+            bytes[size / 512 * 512 - 512..size / 512 * 512].fill(0)
+        });
+        let after = OpenOptions {
+            recovery_point: Some(synced_to),
+            ..options(Config::default(), false)
+        };
+        let (log, recovery) = open(&storage, after);
+        let damages: Vec<_> = log
+            .damages()
+            .iter()
+            .map(|damage| (damage.from, damage.next))
+            .collect();
+        assert_eq!(
+            (recovery.cut.is_none(), log.log_end() == Offset(40)),
+            (kept, kept)
+        );
+        assert_eq!(
+            damages,
+            if kept {
+                vec![(Offset(38), Offset(40))]
+            } else {
+                vec![]
+            }
+        );
+    }
+}
+
+#[test]
+fn inspection_finds_indexes_that_do_not_fit_and_they_are_built_anew() {
+    let (disk, _, _) = closed();
+    for path in [".index", ".timeindex"]
+        .iter()
+        .flat_map(|suffix| ending(&disk, suffix))
+    {
+        let base = FileKind::parse(path.file_name().unwrap().to_str().unwrap())
+            .unwrap()
+            .1;
+        let (whole, storage, all) = closed();
+        let (log, _) = open(&storage, options(small(), true));
+        if !log.sealed.iter().any(|sealed| sealed.base == base) {
+            continue;
+        }
+        let before = whole.read_at(&path, 0, 1_000).unwrap();
+        for at in 0..before.len() {
+            let (disk, storage, _) = closed();
+            disk.tamper(&path, |bytes| bytes[at] ^= 1);
+            let (mut log, _) = open(&storage, options(small(), true));
+            let inspected = log.inspect(base).unwrap().run(&mut |_| true).unwrap().unwrap();
+            assert!(
+                inspected.bad_indexes && inspected.damages.is_empty(),
+                "{} byte {at}",
+                path.display()
+            );
+            log.rebuild_indexes(base).unwrap();
+            assert_eq!(
+                read_all(&log, base, 1_000),
+                &all[base.0 as usize / 2 * (all.len() / 20)..]
+            );
+            assert!(log.search(Target::At(base.0 + 1)).run().unwrap().is_some());
+            assert!(disk.read_at(&path, 0, 1_000).is_ok());
         }
     }
 }

@@ -254,7 +254,11 @@ fn truncation_cuts_whole_batches_and_what_is_known_of_them() {
             .collect();
         let expected: Vec<_> = expected.into_iter().filter(|(_, start)| start.0 < end).collect();
         assert_eq!(log.epochs().entries(), expected);
-        fill(&mut log, 15);
+        for _ in 0..15 {
+            let at = log.log_end().0;
+            log.append_leader(batch(&[at, at + 1]), LeaderEpoch(4), at)
+                .unwrap();
+        }
         let after = read_all(&log, Offset(0), 100_000);
         assert_eq!(
             log.search(Target::MaxTimestamp).run().unwrap().unwrap().offset,

@@ -22,6 +22,8 @@ pub(super) struct Change<'p> {
     old: &'p Partition,
     rules: Rules,
     pub(super) election: Election,
+    /// Leads before all others, if it holds all that is committed.
+    pub(super) successor: Option<BrokerId>,
     pub(super) replicas: Vec<BrokerId>,
     pub(super) adding: Vec<BrokerId>,
     pub(super) removing: Vec<BrokerId>,
@@ -43,6 +45,7 @@ impl<'p> Change<'p> {
             } else {
                 Election::Clean
             },
+            successor: None,
             replicas: old.replicas.clone(),
             adding: old.adding.clone(),
             removing: old.removing.clone(),
@@ -173,7 +176,7 @@ impl<'p> Change<'p> {
         let preferred = (self.election == Election::Preferred)
             .then(|| self.replicas.first().copied())
             .flatten();
-        [preferred, self.old.leader]
+        [self.successor, preferred, self.old.leader]
             .into_iter()
             .flatten()
             .find(|replica| self.replicas.contains(replica) && clean(replica))

@@ -111,6 +111,7 @@ fn answer(draft: &mut Draft<'_, '_>, asked: &Asked) -> Result<Response, Refused>
         Asked::AlterClientQuotas(request) => Ok(quotas::alter(draft, request)),
         Asked::AlterReassignments(request) => Ok(reassignment::alter(draft, request)),
         Asked::ElectLeaders(request) => Ok(election::elect(draft, request)),
+        Asked::HandOver(request) => election::hand_over(draft, request),
         Asked::ApplyTopic(request) => apply_topic::apply(draft, request),
         Asked::ApplyUser(request) => apply_user::apply(draft, request),
         Asked::DeleteUser(request) => apply_user::delete(draft, request),

@@ -185,7 +185,7 @@ fn power_lost_at_any_step_leaves_a_log_with_the_same_last_values() {
 fn swap_that_lost_its_indexes_is_finished_without_them() {
     let (disk, config) = prepared();
     let storage = Storage::new(disk.clone());
-    let (log, _) = open(&storage, options(config, true));
+    let (mut log, _) = open(&storage, options(config, true));
     let before = table(&log);
     let stable = log.log_end();
     let cleanable = log.survey(stable).cleanable(NOW_MS).unwrap();

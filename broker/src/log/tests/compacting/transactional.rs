@@ -213,3 +213,39 @@ fn fenced_producer_is_remembered_by_the_marker_that_fenced_it() {
         .collect();
     assert_eq!(left, [(1, 1, 0)]);
 }
+
+#[test]
+fn marker_behind_a_full_map_is_believed_only_once_it_was_checked() {
+    // Room for two keys, and a transaction that is decided far behind them.
+    let limits = CompactionLimits {
+        keys_bytes: 3 * 24,
+        keys_load_factor: 0.7,
+        ..LIMITS
+    };
+    let written = || {
+        let (disk, _, mut log) = new(compacted());
+        append(&mut log, &[("a", Some("before")), ("b", Some("before"))], 1);
+        log.append_leader(transactional(1, 0, &[("a", Some("aborted"))], 2), EPOCH, 2)
+            .unwrap();
+        for n in 0..10 {
+            append(&mut log, &[(&format!("{n}"), Some("v"))], 3);
+        }
+        end(&mut log, 1, false, 4);
+        log.roll(5).unwrap();
+        (disk, log)
+    };
+    let (_, mut log) = written();
+    let end = try_clean(&mut log, limits, 10).unwrap();
+    assert!(end < Offset(13), "{end}");
+    assert!(records(&log).contains(&(0, "a".to_owned(), Some("before".to_owned()))));
+    let (disk, mut log) = written();
+    let base = bases(&log).pop().unwrap();
+    assert!(base > end.0, "{base}");
+    let path = dir().join(format!("{base:020}.log"));
+    let last = log.sealed.last().unwrap().size_bytes as usize;
+    let marker = batches(&log).last().unwrap().0.size_bytes();
+    // The bit that says it is a marker: without it, the transaction is undecided.
+    disk.tamper(&path, |bytes| bytes[last - marker + 22] ^= 0x20);
+    let error = try_clean(&mut log, limits, 10).unwrap_err();
+    assert_eq!(error.damaged_segment(), Some(Offset(base)), "{error}");
+}

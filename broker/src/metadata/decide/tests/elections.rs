@@ -325,3 +325,43 @@ fn a_changed_reassignment_still_waits_for_replicas_that_were_being_added() {
         ]
     );
 }
+
+#[test]
+fn leader_hands_over_to_a_replica_in_sync_and_to_no_other() {
+    let mut fleet = Fleet::with_topic("1");
+    let good = fleet.isr_request(&[0, 1]);
+    let topic_id = good.partitions[0].topic_id.clone();
+    let hand_over = proto::HandOver {
+        broker_id: 0,
+        broker_epoch: good.broker_epoch,
+        topic_id,
+        partition: 0,
+        leader_epoch: 0,
+        to: 2,
+    };
+    fleet.alter_isr(&[0, 2]);
+    let mut with = |change: &dyn Fn(&mut proto::HandOver)| {
+        let mut request = hand_over.clone();
+        change(&mut request);
+        let decision = fleet.ask(Asked::HandOver(request));
+        assert!(decision.records.is_empty(), "{decision:?}");
+        decision.response.message
+    };
+    for to in [0, 1, 7] {
+        assert_eq!(
+            with(&|ask| ask.to = to),
+            format!("broker {to} is not another replica that is alive and in sync")
+        );
+    }
+    assert_eq!(with(&|ask| ask.leader_epoch = 1), "the leader epoch is 0");
+    assert_eq!(with(&|ask| ask.topic_id = vec![9; 16]), "no topic has this id");
+    assert!(with(&|ask| ask.broker_epoch += 1).contains("says the epoch"));
+    assert_eq!(
+        fleet.show(Asked::HandOver(hand_over.clone())),
+        ["t-0: 0 1 2 isr 0 2 leader 2 epochs 1/2"]
+    );
+    assert_eq!(
+        fleet.ask(Asked::HandOver(hand_over)).response.message,
+        "the leader epoch is 1"
+    );
+}
