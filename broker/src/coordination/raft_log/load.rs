@@ -7,6 +7,28 @@ use bytes::Bytes;
 use super::{Error, PURGED, Place, RaftLog, SEGMENT_PREFIX, Segment, State, VOTE};
 use crate::coordination::frame::{FRAME_HEADER_BYTES, next_frame};
 use crate::coordination::wire::{self, Malformed};
+use crate::log::has_unwritten_sector;
+
+/// Whether an end that is no whole entry is what was being written when the power went: nothing of it was answered for. An entry that
+/// was synced and cut off all the same would be a vote or a record forgotten, which no quorum survives.
+fn is_torn(tail: &Bytes, position: u64) -> bool {
+    if has_unwritten_sector(tail, position) {
+        return true;
+    }
+    let is_short = |bytes: &[u8]| {
+        let Some((length, _)) = bytes.split_first_chunk::<4>() else {
+            return true;
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        bytes.len() < FRAME_HEADER_BYTES || bytes.len() - FRAME_HEADER_BYTES < length
+    };
+    // A length that was changed may reach beyond the end, too: then the checksum fits what is there, or other entries follow.
+    let is_last = tail.len() > FRAME_HEADER_BYTES && {
+        let (header, payload) = tail.split_at(FRAME_HEADER_BYTES);
+        header[4..] == crc32c::crc32c(payload).to_le_bytes()
+    };
+    is_short(tail) && !is_last && (1..tail.len()).all(|at| next_frame(&mut tail.slice(at..)).is_none())
+}
 
 impl RaftLog {
     pub(super) fn load(&self) -> Result<State, Error> {
@@ -55,6 +77,11 @@ impl RaftLog {
         let mut expected = first_index;
         while !bytes.is_empty() {
             let Some(payload) = next_frame(&mut bytes) else {
+                if last && !is_torn(&bytes, position) {
+                    return Err(damaged(format!(
+                        "the entry at byte {position} was written whole and is not what it was"
+                    )));
+                }
                 if !last {
                     return Err(damaged(format!(
                         "no whole entry at byte {position}, and more entries follow"

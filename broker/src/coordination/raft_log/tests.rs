@@ -97,6 +97,42 @@ fn damage_before_the_tail_is_refused() {
 }
 
 #[test]
+fn any_flipped_bit_of_what_was_synced_is_refused_with_what_to_do() {
+    let dir = Path::new("/metadata");
+    let written = || {
+        let disk = Arc::new(SimDisk::new());
+        let log = RaftLog::with_segments(disk.clone(), dir, SEGMENT).unwrap();
+        for index in 0..25 {
+            log.append(entries(1, index..index + 1)).unwrap().sync().unwrap();
+        }
+        log.save_vote(Vote::new(3, VoterId::default())).unwrap();
+        log.purge(id(1, 2)).unwrap();
+        disk
+    };
+    let disk = written();
+    let mut looked_at = 0;
+    for path in disk.paths() {
+        let Some(size) = disk.stat(&path).ok().map(|stat| stat.size_bytes as usize) else {
+            continue;
+        };
+        for at in 0..size {
+            let disk = written();
+            disk.tamper(&path, |bytes| bytes[at] ^= 1 << (at % 8));
+            let what = format!("{} byte {at}", path.display());
+            let refused = RaftLog::with_segments(disk.clone(), dir, SEGMENT);
+            let message = refused.err().map(|error| error.to_string()).expect(&what);
+            assert!(
+                message.contains(path.file_name().unwrap().to_str().unwrap())
+                    && message.contains("empty this broker's metadata directory"),
+                "{what}: {message}"
+            );
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 2_000, "{looked_at}");
+}
+
+#[test]
 fn conflicting_entries_are_replaced_across_segments() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
