@@ -73,6 +73,28 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> 
     Ok(Some(disk.read_at(path, 0, size_bytes as usize)?.to_vec()))
 }
 
+/// What the last line of a sealed text begins with.
+const SEAL: &str = "crc32c=";
+
+/// A small text with a line at its end that has the CRC-32C of all before it: one changed letter would otherwise make it speak of
+/// another topic, or another disk.
+pub(super) fn seal(text: &str) -> String {
+    format!("{text}{SEAL}{:08x}\n", crc32c::crc32c(text.as_bytes()))
+}
+
+/// What [`seal`] wrote, without that line; a text without one is taken as it is. `None` if it is not what was written.
+pub(super) fn unseal(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let Some(at) = text
+        .rfind(SEAL)
+        .filter(|at| *at == 0 || text[..*at].ends_with('\n'))
+    else {
+        return Some(text);
+    };
+    let crc = u32::from_str_radix(text[at + SEAL.len()..].strip_suffix('\n')?, 16).ok()?;
+    (crc == crc32c::crc32c(&bytes[..at])).then_some(&text[..at])
+}
+
 /// Lines in Kafka's layout (a version, a count, the lines), followed by a line with the CRC-32C of all before it:
 /// a flipped digit would otherwise be an offset like any other.
 pub(super) fn write_lines(

@@ -453,7 +453,7 @@ fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, E
         Some(_) => {}
         None => {
             // Synced with the first segment: before there is one, nothing is lost with it.
-            let text = format!("version: 0\ntopic_id: {topic_id}");
+            let text = checkpoint::seal(&format!("version: 0\ntopic_id: {topic_id}\n"));
             disk.create(&path).during("create", &path)?;
             disk.write_at(&path, 0, text.as_bytes()).during("write", &path)?;
         }
@@ -492,7 +492,7 @@ pub(super) fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>,
     let Some(bytes) = checkpoint::read(disk, &path).during("read", &path)? else {
         return Ok(None);
     };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = checkpoint::unseal(&bytes).unwrap_or_default();
     Ok(text
         .lines()
         .find_map(|line| line.strip_prefix("topic_id: ")?.trim().parse().ok()))

@@ -208,8 +208,9 @@ impl Volume {
     pub fn inspect(disk: &dyn Disk, path: &Path) -> Result<Option<Identity>, VolumeError> {
         let file = path.join(META_PROPERTIES);
         if let Some(bytes) = checkpoint::read(disk, &file).map_err(because(&file))? {
-            let identity = parse_identity(&String::from_utf8_lossy(&bytes));
-            return identity
+            let whole = checkpoint::unseal(&bytes).ok_or_else(|| "its checksum does not fit".to_owned());
+            return whole
+                .and_then(parse_identity)
                 .map(Some)
                 .map_err(|reason| VolumeError::BadIdentity { path: file, reason });
         }
@@ -249,7 +250,7 @@ impl Volume {
         let text =
             format!("version=1\ncluster.id={cluster_id}\nnode.id={broker_id}\ndirectory.id={directory_id}\n");
         let file = path.join(META_PROPERTIES);
-        checkpoint::replace(disk, &file, text.as_bytes()).map_err(because(&file))?;
+        checkpoint::replace(disk, &file, checkpoint::seal(&text).as_bytes()).map_err(because(&file))?;
         match path.parent() {
             Some(parent) => disk.sync_dir(parent).map_err(because(parent)),
             None => Ok(()),

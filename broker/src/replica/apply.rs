@@ -225,7 +225,7 @@ impl Replicas {
         config: &Arc<TopicConfig>,
     ) -> Result<Arc<Hosted>, log::Error> {
         self.drop_namesake(key, topic);
-        let volume = self.emptiest_volume();
+        let volume = self.volume_of(key, topic);
         let options = OpenOptions {
             topic_id: key.topic_id,
             config: log_config(config, &self.settings()),
@@ -252,6 +252,19 @@ impl Replicas {
         );
         self.inner.partitions.write().insert(key, hosted.clone());
         Ok(hosted)
+    }
+
+    /// Where the partition's directory is already, though it could not say whose it is; else the emptiest.
+    fn volume_of(&self, key: PartitionKey, topic: &str) -> &Arc<Volume> {
+        let has_it = |volume: &&Arc<Volume>| {
+            let dir = volume.files().partition_dir(topic, key.partition);
+            volume.health() != Health::Offline && volume.files().disk().list(&dir).is_ok()
+        };
+        self.inner
+            .volumes
+            .iter()
+            .find(has_it)
+            .unwrap_or_else(|| self.emptiest_volume())
     }
 
     /// The volume with the fewest partitions, of those that work best.

@@ -485,3 +485,26 @@ fn recovery_looks_only_at_what_was_not_synced() {
     let (_, recovery) = open(&storage, options(small(), false));
     assert_eq!(recovery.segments_scanned, log.segments());
 }
+
+#[test]
+fn directory_never_belongs_to_another_topic_by_a_changed_letter() {
+    let (disk, _, _) = closed();
+    let file = dir().join("partition.metadata");
+    for at in 0..disk.stat(&file).unwrap().size_bytes as usize {
+        let (disk, storage, all) = closed();
+        disk.tamper(&file, |bytes| bytes[at] ^= 1);
+        let said = recovery::read_topic_id(&*disk, &dir()).unwrap();
+        assert!(
+            said.is_none_or(|topic_id| topic_id == TOPIC_ID),
+            "byte {at}: {said:?}"
+        );
+        // Whoever knows the topic writes it anew.
+        let (log, _) = open(&storage, options(small(), false));
+        assert_eq!(read_all(&log, Offset(0), 1_000), all, "byte {at}");
+        assert_eq!(
+            recovery::read_topic_id(&*disk, &dir()).unwrap(),
+            Some(TOPIC_ID),
+            "byte {at}"
+        );
+    }
+}

@@ -59,8 +59,12 @@ fn a_formatted_volume_knows_whose_it_is_also_after_a_crash() {
     let text = disk.read_at(&path().join("meta.properties"), 0, 1_000).unwrap();
     assert_eq!(
         String::from_utf8_lossy(&text),
-        "version=1\ncluster.id=BwcHBwcHBwcHBwcHBwcHBw\nnode.id=3\ndirectory.id=CQkJCQkJCQkJCQkJCQkJCQ\n"
+        checkpoint::seal(
+            "version=1\ncluster.id=BwcHBwcHBwcHBwcHBwcHBw\nnode.id=3\ndirectory.id=CQkJCQkJCQkJCQkJCQkJCQ\n"
+        )
     );
+    let crc = crc32c::crc32c(&text[..text.len() - 16]);
+    assert!(text.ends_with(format!("crc32c={crc:08x}\n").as_bytes()));
     assert!(matches!(
         Volume::format(&disk, path(), &identity()),
         Err(VolumeError::NotEmpty { .. })
@@ -240,6 +244,25 @@ fn checkpoints_read_back_and_a_damaged_one_counts_as_missing() {
         (opened.start_offsets, opened.recovery_points),
         (offsets(1), Offsets::new())
     );
+}
+
+#[test]
+fn no_changed_letter_makes_a_volume_somebody_elses() {
+    let (sim, _) = formatted();
+    let file = path().join("meta.properties");
+    let size = sim.stat(&file).unwrap().size_bytes as usize;
+    for at in 0..size {
+        for bit in 0..7 {
+            let (sim, disk) = formatted();
+            sim.tamper(&file, |bytes| bytes[at] ^= 1 << bit);
+            match open(&disk) {
+                // In the name of the line with the checksum.
+                Ok((volume, _)) => assert_eq!(*volume.identity(), identity(), "byte {at} bit {bit}"),
+                Err(VolumeError::BadIdentity { .. }) => {}
+                Err(other) => panic!("byte {at} bit {bit}: {other}"),
+            }
+        }
+    }
 }
 
 #[test]
