@@ -32,6 +32,10 @@ deny:
 test:
     cargo test --workspace
 
+# Take each rule that decides whether data is lost out, and see that its test fails (all, or those named)
+mutations *names:
+    tests/mutations/run {{ names }}
+
 # Real clients: kcat and the tools of Apache Kafka, against a fleet of three
 test-clients:
     tests/clients/install

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, Entry, Lock, Space, Stat};
 
@@ -16,6 +16,7 @@ use super::{Disk, Entry, Lock, Space, Stat};
 /// renamed and removed since their directory's last sync some first part too.
 pub struct SimDisk {
     state: Mutex<State>,
+    released: Condvar,
 }
 
 impl Default for SimDisk {
@@ -28,6 +29,7 @@ impl Default for SimDisk {
         };
         Self {
             state: Mutex::new(state),
+            released: Condvar::new(),
         }
     }
 }
@@ -42,6 +44,7 @@ struct State {
     locks: BTreeMap<PathBuf, Arc<AtomicBool>>,
     capacity_bytes: Option<u64>,
     fail_syncs_of: Option<String>,
+    holds_syncs: bool,
     read_only: bool,
     syncs: u64,
     now_ms: i64,
@@ -184,6 +187,12 @@ impl SimDisk {
     /// Lets syncs of files fail whose path ends with `suffix`, until the next crash.
     pub fn fail_syncs_of(&self, suffix: &str) {
         self.state.lock().fail_syncs_of = Some(suffix.to_owned());
+    }
+
+    /// Holds syncs of files back until it is told otherwise, as a slow disk does.
+    pub fn hold_syncs(&self, hold: bool) {
+        self.state.lock().holds_syncs = hold;
+        self.released.notify_all();
     }
 
     /// Refuses every change, as a directory without write permission does.
@@ -333,6 +342,9 @@ impl Disk for SimDisk {
 
     fn sync(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        while state.holds_syncs {
+            self.released.wait(&mut state);
+        }
         state.syncs += 1;
         if state
             .fail_syncs_of

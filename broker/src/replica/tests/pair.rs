@@ -595,3 +595,31 @@ async fn acknowledged_records_are_on_the_followers_disk_whatever_the_power_does(
         assert_eq!(found, wanted, "seed {seed}");
     }
 }
+
+#[tokio::test]
+async fn follower_that_has_not_synced_holds_the_acknowledgement_back() {
+    let (fleet, first, second) = two().await;
+    fleet.until_in_sync(&[0, 1]).await;
+    put(&first.replicas, &["a"]).await;
+    second.sim.hold_syncs(true);
+    let appended = first
+        .replicas
+        .append(key(1, 0), &batch(&["b"]), Acks::All, Origin::Client)
+        .unwrap();
+    let arrived = async {
+        while second.replicas.log_end(key(1, 0)) != Some(Offset(2)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(SOON, arrived)
+        .await
+        .expect("the follower has the record");
+    let mut waiting = std::pin::pin!(appended.commit.unwrap().wait(SOON));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    second.sim.hold_syncs(false);
+    assert!(
+        early.is_err(),
+        "acknowledged before the follower's disk had it: {early:?}"
+    );
+    waiting.await.unwrap();
+}
