@@ -6,6 +6,7 @@
 mod bench;
 mod compacting;
 mod contract;
+mod corruption;
 mod eventually;
 mod failover;
 mod fleet;
