@@ -13,9 +13,9 @@ use super::damage::{Between, Damage, Unsound, sound};
 use super::disk::Disk;
 use super::epochs::Epochs;
 use super::error::{During, Error};
-use super::inspection::sound_at;
 use super::read::{Limits, Read};
 use super::segment::{FileKind, View};
+use super::sound_walk::sound_at;
 
 /// What is read beyond what was asked for, to skip the batches between an index entry and the offset.
 const SLACK_BYTES: usize = 8 * 1024;

@@ -9,8 +9,8 @@ use flotilla_protocol::{LeaderEpoch, Offset};
 use super::Log;
 use super::epochs::Epochs;
 use super::error::Error;
-use super::inspection::sound_at;
 use super::segment::{FileKind, View};
+use super::sound_walk::sound_at;
 
 /// A stretch of a segment that does not hold what was written there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,16 @@
 //! Reading whole batches from an offset on, from memory where they were just appended, or else from the disk.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use flotilla_protocol::Offset;
 use flotilla_protocol::records::BatchHeader;
 
+use super::Log;
 use super::cold::ColdRead;
+use super::error::Error;
+use super::segment::View;
+use super::timestamp::{Search, Target};
 
 /// Batches as they lie in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,4 +90,124 @@ pub enum Plan {
     Hot(Read),
     /// On the disk. To be run where blocking is fine, and not under the partition's lock.
     Cold(ColdRead),
+}
+
+impl Log {
+    pub(super) fn check_range(&self, offset: Offset) -> Result<(), Error> {
+        if (self.log_start..=self.log_end).contains(&offset) {
+            return Ok(());
+        }
+        Err(Error::OffsetOutOfRange {
+            offset,
+            log_start: self.log_start,
+            log_end: self.log_end,
+        })
+    }
+
+    /// Looks up what a read from `from` on would return: whole batches, beginning with the one that `from` is in or
+    /// the next one, up to `bytes_max` and none that reaches to `upto` or beyond. With `min_one_batch` the first one
+    /// comes even if it is larger than that (KIP-74). Callers bound `bytes_max`: so much memory is taken.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`].
+    pub fn plan_read(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        upto: Offset,
+        min_one_batch: bool,
+    ) -> Result<Plan, Error> {
+        self.check_range(from)?;
+        let limits = Limits {
+            bytes_max,
+            upto: upto.min(self.log_end),
+            min_one_batch,
+        };
+        if from >= limits.upto {
+            return Ok(Plan::Hot(Read {
+                next_offset: from,
+                ..Read::default()
+            }));
+        }
+        if self.tail.holds(from) {
+            return Ok(Plan::Hot(self.tail.read(from, limits).into_read()));
+        }
+        let views = self.views_from(from, bytes_max as u64).into_iter();
+        Ok(Plan::Cold(ColdRead {
+            disk: Arc::clone(&self.storage.disk),
+            dir: Arc::clone(&self.dir),
+            views: views
+                .map(|view| {
+                    let end = self.end_of_segment(view.base());
+                    (view, end)
+                })
+                .collect(),
+            epochs: self.epochs.clone(),
+            damages: Arc::clone(&self.damages),
+            from,
+            limits,
+        }))
+    }
+
+    /// [`Log::plan_read`], run at once.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn read(
+        &self,
+        from: Offset,
+        bytes_max: usize,
+        upto: Offset,
+        min_one_batch: bool,
+    ) -> Result<Read, Error> {
+        match self.plan_read(from, bytes_max, upto, min_one_batch)? {
+            Plan::Hot(read) => Ok(read),
+            Plan::Cold(read) => read.run(),
+        }
+    }
+
+    /// The segments from the one that `from` is in, as many as `bytes` may come from.
+    pub(super) fn views_from(&self, from: Offset, bytes: u64) -> Vec<View> {
+        let active = self
+            .active
+            .as_ref()
+            .map(|active| View::Active(Box::new(active.clone())));
+        if active.as_ref().is_some_and(|active| active.base() <= from) {
+            return active.into_iter().collect();
+        }
+        let first = self
+            .sealed
+            .partition_point(|sealed| sealed.base <= from)
+            .saturating_sub(1);
+        let mut views = Vec::new();
+        let mut behind_first_bytes = 0;
+        for sealed in self.sealed.get(first..).unwrap_or_default() {
+            // The first may end below `from`, where compaction has left a gap.
+            if views.len() > 1 && behind_first_bytes >= bytes {
+                return views;
+            }
+            if !views.is_empty() {
+                behind_first_bytes += sealed.size_bytes;
+            }
+            views.push(View::Sealed(Arc::clone(sealed)));
+        }
+        views.extend(active);
+        views
+    }
+
+    /// Prepares to look for a record by its time.
+    #[must_use]
+    pub fn search(&self, target: Target) -> Search {
+        let views = self.views_from(self.log_start, u64::MAX);
+        let (disk, dir) = (Arc::clone(&self.storage.disk), Arc::clone(&self.dir));
+        Search {
+            disk,
+            dir,
+            views,
+            epochs: self.epochs.clone(),
+            damages: Arc::clone(&self.damages),
+            log_start: self.log_start,
+            target,
+        }
+    }
 }

@@ -9,16 +9,16 @@ use flotilla_protocol::records::{BatchHeader, HEADER_BYTES};
 use flotilla_protocol::{Offset, Uuid};
 
 use super::append::note_producer;
-use super::damage::{Between, Damage};
+use super::damage::Damage;
 use super::disk::Disk;
 use super::epochs::Epochs;
 use super::error::{During, Error};
 use super::index::{Index, Indexes, OffsetEntry, TimeEntry};
-use super::inspection::{CHUNK_BYTES, Walk};
 use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, finish_indexes, walk};
+use super::sound_walk::{CHUNK_BYTES, Walk};
 use super::sync::Generation;
 use super::tail::Tail;
-use super::torn::has_unwritten_sector;
+use super::torn::settle;
 use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint, compaction};
 use crate::partition::producer_state::ProducerState;
 
@@ -362,73 +362,6 @@ impl Log {
         }
         Ok(())
     }
-}
-
-/// Whether a broken stretch of the last segment is to be kept. What was being written when the power went may be half there: the
-/// file ends within a batch, or a sector of it was never written and holds zeroes, unless a sync has promised it. Everything else
-/// was whole once and has been changed since: the disk has failed, which is no reason to throw it away.
-fn settle(
-    disk: &dyn Disk,
-    dir: &Path,
-    damage: &mut Damage,
-    size_bytes: u64,
-    synced_to: Offset,
-) -> Result<bool, Error> {
-    let path = FileKind::Log.path(dir, damage.segment);
-    let reaches_end = damage.end() == size_bytes;
-    let ends = if reaches_end {
-        last_end(disk, &path, damage, size_bytes)?
-    } else {
-        Some(damage.next)
-    };
-    let Some(ends) = ends else { return Ok(false) };
-    if damage.from >= synced_to && was_never_written(disk, &path, damage)? {
-        return Ok(false);
-    }
-    damage.next = ends;
-    Ok(true)
-}
-
-/// Where a broken end ends by what the headers of its batches say, if these reach to the end of the file.
-fn last_end(disk: &dyn Disk, path: &Path, damage: &Damage, size_bytes: u64) -> Result<Option<Offset>, Error> {
-    let (mut position, mut after) = (damage.position, damage.from);
-    while position < size_bytes {
-        let bytes = disk.read_at(path, position, HEADER_BYTES).during("read", path)?;
-        let Ok(header) = BatchHeader::parse(&bytes) else {
-            return Ok(None);
-        };
-        // Nothing was compacted here yet: one of the two numbers confirms the other.
-        if header.records_count < 1 || header.records_count - 1 != header.last_offset_delta {
-            return Ok(None);
-        }
-        let before = Offset(after.0.saturating_add(i64::from(i32::MAX)));
-        after = match (Between { after, before }).holds(&header) {
-            Ok(()) => header.next_offset(),
-            // The base offset is what is broken.
-            Err(_) => after.plus(i64::from(header.last_offset_delta) + 1),
-        };
-        position += header.size_bytes() as u64;
-    }
-    Ok((position == size_bytes).then_some(after))
-}
-
-/// What is looked at together: a multiple of what disks write at once.
-const LOOK_BYTES: u64 = 1 << 20;
-
-fn was_never_written(disk: &dyn Disk, path: &Path, damage: &Damage) -> Result<bool, Error> {
-    let mut position = damage.position;
-    while position < damage.end() {
-        let next = (position / LOOK_BYTES + 1) * LOOK_BYTES;
-        let length = next.min(damage.end()) - position;
-        let bytes = disk
-            .read_at(path, position, length as usize)
-            .during("read", path)?;
-        if has_unwritten_sector(&bytes, position) {
-            return Ok(true);
-        }
-        position = next;
-    }
-    Ok(false)
 }
 
 /// Makes sure that the directory is there and belongs to the topic, clears what was left half done, and lists the

@@ -1,8 +1,8 @@
 //! One partition that this broker stores: its log, its role, and those who wait for it.
 
 use super::PartitionKey;
+use super::broken::{Suspects, Troubled};
 use super::error::Unavailable;
-use super::mend::{Suspects, Troubled};
 use super::metrics::Metrics;
 use super::open::Blocking;
 use super::refused::Refused;

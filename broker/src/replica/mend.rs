@@ -5,23 +5,19 @@
 //! as a follower. Where nobody has it, it stays as it is: what lies before and behind it is served, the rest is refused.
 
 use super::PartitionKey;
-use super::hosted::{Hosted, Role};
+use super::hosted::Hosted;
 use super::link::{Dial, LinkError};
 use super::replicas::Replicas;
 use crate::coordination::{Controller, Metadata};
-use crate::log::{self, Damage, Inspected, Mended, Unfit};
+use crate::log::{Damage, Mended, Unfit};
 use crate::metadata::Partition;
 use bytes::Bytes;
 use flotilla_control::proto::metadata::{HandOver, Refusal, Request, request};
 use flotilla_protocol::messages::FetchRequest;
 use flotilla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use flotilla_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset};
-use parking_lot::Mutex;
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// What could not be mended is tried again so often: another replica may have come back.
 const RETRY: Duration = Duration::from_secs(10);
@@ -37,30 +33,6 @@ const FETCH_LIMIT: Duration = Duration::from_secs(10);
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 /// What is asked for at a time, a single larger batch aside.
 const PIECE_BYTES: i32 = 1 << 20;
-
-/// The partitions with something broken.
-#[derive(Default)]
-pub(super) struct Troubled {
-    keys: Mutex<BTreeSet<PartitionKey>>,
-    changed: Notify,
-}
-
-impl Troubled {
-    pub(super) fn add(&self, key: PartitionKey) {
-        self.keys.lock().insert(key);
-        self.changed.notify_one();
-    }
-}
-
-/// What a broken segment or stretch is to this broker.
-#[derive(Debug, Default)]
-pub(super) struct Suspects {
-    segments: BTreeSet<Offset>,
-    /// Since when nobody could help.
-    since_ms: Option<i64>,
-    /// No replica that could be asked has it good.
-    pub is_hopeless: bool,
-}
 
 /// Why a source does not help.
 #[derive(Debug, thiserror::Error)]
@@ -94,100 +66,6 @@ impl NoHelp {
             Self::Unfit(Unfit::Content(_))
                 | Self::Refused(ErrorCode::CorruptMessage | ErrorCode::OffsetOutOfRange)
         )
-    }
-}
-
-impl Hosted {
-    /// A reader ran into something broken.
-    pub(super) fn suspect(&self, error: &log::Error) {
-        let Some(segment) = error.damaged_segment() else {
-            return;
-        };
-        if matches!(error, log::Error::Damaged { known: true, .. }) {
-            return;
-        }
-        let is_new = self.suspects.lock().segments.insert(segment);
-        if is_new {
-            tracing::error!(topic = %self.topic(), partition = self.key().partition.0, "records are broken: {error}");
-        }
-        self.shared.troubled.add(self.key());
-    }
-
-    /// Takes note of what an inspection found: what is broken goes to be mended, indexes that do not fit are built anew.
-    pub(super) fn inspected(&self, segment: Offset, inspected: Inspected) -> Result<(), log::Error> {
-        let metrics = &self.shared.metrics;
-        let Some(mut state) = self.here() else {
-            return Ok(());
-        };
-        if inspected.is_outdated() {
-            return Ok(());
-        }
-        if inspected.bad_indexes {
-            tracing::warn!(topic = %self.topic(), partition = self.key().partition.0, segment = segment.0,
-                "the indexes of a segment do not fit it, and are built anew");
-            metrics.indexes_rebuilt.add(1);
-            state.log.rebuild_indexes(segment)?;
-        }
-        for damage in &inspected.damages {
-            if !state.log.damages().contains(damage) {
-                tracing::error!(topic = %self.topic(), partition = self.key().partition.0, from = damage.from.0,
-                    next = damage.next.0, bytes = damage.size_bytes, "records are broken: {}", damage.reason);
-            }
-        }
-        let fresh = state.log.note_damages(inspected.damages)?;
-        metrics.damages.add(fresh as u64);
-        if !state.log.damages().is_empty() {
-            self.shared.troubled.add(self.key());
-        }
-        Ok(())
-    }
-
-    /// Looks through the segments that readers ran into. Blocks.
-    fn inspect_suspects(&self) {
-        let segments: Vec<Offset> = self.suspects.lock().segments.iter().copied().collect();
-        for segment in segments {
-            let inspection = self.here().and_then(|state| state.log.inspect(segment));
-            let looked = inspection.map_or(Ok(None), |inspection| inspection.run(&mut |_| true));
-            let noted = looked.and_then(|inspected| {
-                inspected.map_or(Ok(()), |inspected| self.inspected(segment, inspected))
-            });
-            match noted {
-                Ok(()) | Err(log::Error::Removed { .. }) => {
-                    self.suspects.lock().segments.remove(&segment);
-                }
-                Err(error) => self.disk_failed(&error),
-            }
-        }
-    }
-
-    /// What is broken, and the epoch that this broker leads or follows in; none while nobody leads.
-    fn broken(&self) -> (Vec<Damage>, Option<(LeaderEpoch, bool)>) {
-        let Some(state) = self.here() else {
-            return (Vec::new(), None);
-        };
-        let role = match &state.role {
-            Role::Leader(leader) => Some((leader.epoch(), true)),
-            Role::Follower(follower) => Some((follower.epoch(), false)),
-            Role::Idle => None,
-        };
-        (state.log.damages().to_vec(), role)
-    }
-
-    /// Puts what came in the place of what is broken. Blocks.
-    fn mend(&self, damage: &Damage, batches: &Bytes) -> Result<Mended, Unfit> {
-        let now_ms = self.shared.now_ms();
-        let Some(mut state) = self.here() else {
-            return Ok(Mended::Gone);
-        };
-        let mended = state.log.mend(damage, batches, now_ms);
-        if let Err(Unfit::Disk(error)) = &mended {
-            self.disk_failed(error);
-        }
-        if matches!(mended, Ok(Mended::Whole)) {
-            self.shared.metrics.damages_mended.add(1);
-            state.wake_all();
-        }
-        mended
     }
 }
 
@@ -455,34 +333,4 @@ fn sources(partition: &Partition, me: BrokerId) -> Vec<BrokerId> {
         }
     }
     all
-}
-
-impl Replicas {
-    /// Logs that were found broken when they were opened.
-    pub(super) fn note_troubled(&self) {
-        for hosted in self.all() {
-            let count = hosted.here().map_or(0, |state| state.log.damages().len());
-            if count > 0 {
-                self.metrics().damages.add(count as u64);
-                self.inner.shared.troubled.add(hosted.key());
-            }
-        }
-    }
-
-    /// How many partitions here have something broken, and how many of them something that no replica could put right.
-    pub(super) fn count_broken(&self) -> (usize, usize) {
-        let keys: Vec<PartitionKey> = self.inner.shared.troubled.keys.lock().iter().copied().collect();
-        let mut counts = (0, 0);
-        for hosted in keys.into_iter().filter_map(|key| self.hosted(key)) {
-            let is_broken = hosted.here().is_some_and(|state| !state.log.damages().is_empty());
-            counts.0 += usize::from(is_broken);
-            counts.1 += usize::from(is_broken && hosted.suspects.lock().is_hopeless);
-        }
-        counts
-    }
-
-    /// Whether the replicas are closed, or being closed.
-    pub(super) fn is_closed(&self) -> bool {
-        self.inner.is_closed.load(Ordering::Acquire)
-    }
 }

@@ -9,6 +9,7 @@ mod admission;
 mod alter;
 mod append;
 mod apply;
+mod broken;
 mod census;
 mod cleaner;
 mod error;

@@ -85,7 +85,7 @@ impl Replicas {
             proposals,
             metrics,
             throttles: Throttles::default(),
-            troubled: super::mend::Troubled::default(),
+            troubled: super::broken::Troubled::default(),
             clock: config.clock,
             blocking: config.blocking,
         });

@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -113,6 +113,11 @@ impl Replicas {
         self.inner
             .storage_full
             .send_if_modified(|known| std::mem::replace(known, full) != full);
+    }
+
+    /// Whether the replicas are closed, or being closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.is_closed.load(Ordering::Acquire)
     }
 
     pub(super) fn hosted(&self, key: PartitionKey) -> Option<Arc<Hosted>> {

@@ -26,6 +26,7 @@
 mod checkpoint;
 mod filter;
 mod group;
+mod keys;
 mod map;
 mod rewrite;
 mod survey;

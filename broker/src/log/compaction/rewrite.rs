@@ -1,16 +1,15 @@
 //! Reading what is new, and writing what is left.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flotilla_protocol::records::{
-    BatchError, BatchHeader, ControlType, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Records, decompress,
-};
-use flotilla_protocol::{Offset, ProducerId};
+use flotilla_protocol::Offset;
+use flotilla_protocol::records::{BatchHeader, HEADER_BYTES};
 
 use super::filter::{Filter, Kept, Lasts};
 use super::group::{Group, groups};
+use super::keys::Keys;
 use super::map::OffsetMap;
 use super::survey::Cleanable;
 use super::transactions::Transactions;
@@ -20,8 +19,8 @@ use crate::log::disk::Disk;
 use crate::log::epochs::Epochs;
 use crate::log::error::{During, Error};
 use crate::log::index::Indexes;
-use crate::log::inspection::Walk;
 use crate::log::segment::{FileKind, Sealed, Visit};
+use crate::log::sound_walk::Walk;
 use crate::log::{Config, Log};
 
 /// What a compaction may take.
@@ -109,11 +108,7 @@ impl Compaction {
             keys_load_factor,
             buffer_bytes,
         } = self.limits;
-        let mut keys = Keys {
-            map: OffsetMap::new(self.salt, keys, keys_bytes, keys_load_factor),
-            is_full: false,
-            open: BTreeSet::new(),
-        };
+        let mut keys = Keys::new(OffsetMap::new(self.salt, keys, keys_bytes, keys_load_factor));
         for segment in &dirty {
             if keys.are_all() {
                 break;
@@ -121,7 +116,7 @@ impl Compaction {
             self.read_segment(segment, &transactions, &mut keys, pace)
                 .map_err(|error| in_place(error, &segment.0, &self.dir))?;
         }
-        let Keys { mut map, is_full, .. } = keys;
+        let (mut map, is_full) = keys.into_map();
         let end = if is_full { map.latest().plus(1) } else { self.upto };
         map.reached(end.plus(-1));
         let reached = |segment: &&(Arc<Sealed>, Offset)| segment.0.base < end;
@@ -180,68 +175,6 @@ impl Compaction {
         walk.run_sound(read)?;
         check_unchanged(segment, &self.dir)
     }
-}
-
-/// What is known of the new part so far.
-struct Keys {
-    map: OffsetMap,
-    is_full: bool,
-    /// Transactions that are not decided yet in what was read. Where the map is full, they are read on to their end: only headers
-    /// were looked at before, and what these said of them is believed once all of it was checked.
-    open: BTreeSet<ProducerId>,
-}
-
-impl Keys {
-    fn are_all(&self) -> bool {
-        self.is_full && self.open.is_empty()
-    }
-
-    fn read(
-        &mut self,
-        header: &BatchHeader,
-        batch: &[u8],
-        transactions: &Transactions,
-        from: Offset,
-    ) -> Result<(), BatchError> {
-        if !header.is_control() {
-            // Of those that begin behind the end nothing is asked.
-            if header.is_transactional() && !self.is_full {
-                self.open.insert(header.producer_id);
-            }
-        } else if let Some(ControlType::Abort | ControlType::Commit) = ControlType::of_batch(header, batch)? {
-            self.open.remove(&header.producer_id);
-        }
-        if self.is_full {
-            return Ok(());
-        }
-        if header.is_control() || transactions.is_aborted(header) {
-            self.map.reached(header.last_offset());
-            return Ok(());
-        }
-        self.is_full = !read_batch(header, batch, from, &mut self.map)?;
-        Ok(())
-    }
-}
-
-/// False: the map is full.
-fn read_batch(
-    header: &BatchHeader,
-    batch: &[u8],
-    from: Offset,
-    map: &mut OffsetMap,
-) -> Result<bool, BatchError> {
-    let payload = decompress(header, &batch[HEADER_BYTES..], DECOMPRESSED_BYTES_MAX)?;
-    for record in Records::new(header, &payload) {
-        let record = record?;
-        if let Some(key) = record.key
-            && record.offset >= from
-            && !map.insert(key, record.offset)
-        {
-            return Ok(false);
-        }
-    }
-    map.reached(header.last_offset());
-    Ok(true)
 }
 
 /// What went wrong with a segment, unless it is that something else has taken its place.
