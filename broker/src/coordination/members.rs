@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use flotilla_control::proto::fleet::ApplyResponse;
 use flotilla_control::proto::metadata::Refusal;
-use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, ServerState};
 use tokio::time::timeout;
 
 use super::raft::Member;
@@ -115,9 +115,14 @@ impl Members<'_> {
         Ok(done(true))
     }
 
-    /// The voters, unless they are being changed at this moment.
+    /// The voters, if this broker leads them and they are not being changed at this moment.
     fn voters(&self) -> Result<Vec<VoterId>, ApplyResponse> {
         let metrics = self.member.metrics();
+        // What another one knows of them may be over.
+        if metrics.state != ServerState::Leader {
+            let message = "this broker does not lead the quorum: ask the one that does".to_owned();
+            return Err(refused(Refusal::NotController, message));
+        }
         let membership = metrics.membership_config.membership();
         if membership.get_joint_config().len() > 1 {
             let message = "another change of the quorum is under way: wait until it is done".to_owned();
