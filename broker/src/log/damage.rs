@@ -87,6 +87,13 @@ impl Between {
     }
 }
 
+/// Whether the last batch of a log begins at `after`, where the one in front ends. The CRC does not cover its base offset, and
+/// there is nothing behind it that could tell.
+pub(super) fn follows(header: &BatchHeader, after: Offset) -> Result<(), Unsound> {
+    let before = after.plus(i64::from(header.last_offset_delta) + 1);
+    Between { after, before }.holds(header)
+}
+
 /// Checks one whole batch: CRC-32C, counts, and the epoch that the log knows for its offset, where it does.
 pub(super) fn sound(batch: &[u8], epochs: &Epochs) -> Result<BatchHeader, Unsound> {
     let header = check(batch, Origin::Log)?;

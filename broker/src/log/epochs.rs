@@ -98,6 +98,13 @@ impl Epochs {
         }
     }
 
+    /// Forgets epochs that cannot have been yet.
+    pub(super) fn truncate_above(&mut self, latest: LeaderEpoch) {
+        let kept = self.entries.partition_point(|(epoch, _)| *epoch <= latest);
+        self.changed |= kept < self.entries.len();
+        self.entries.truncate(kept);
+    }
+
     /// Forgets epochs that begin at or after `end`, which the log was cut to.
     pub(super) fn truncate_end(&mut self, end: Offset) {
         let kept = self.entries.partition_point(|(_, start)| *start < end);
@@ -241,6 +248,15 @@ mod tests {
                 "{epoch} at {start}"
             );
         }
+    }
+
+    #[test]
+    fn epochs_that_cannot_have_been_yet_are_forgotten() {
+        let mut epochs = epochs(&[(1, 0), (3, 20), (1_027, 40)]);
+        epochs.truncate_above(LeaderEpoch(5));
+        assert_eq!(pairs(&epochs), [(1, 0), (3, 20)]);
+        epochs.truncate_above(LeaderEpoch(3));
+        assert_eq!(pairs(&epochs), [(1, 0), (3, 20)]);
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Inspection {
             disk: &*self.disk,
             dir: &self.dir,
             base: self.view.base(),
+            from: 0,
             size_bytes: self.view.size_bytes(),
             end: self.end,
             epochs: &self.epochs,

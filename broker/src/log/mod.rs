@@ -22,6 +22,7 @@ mod mend;
 mod read;
 mod recovery;
 mod retention;
+mod scan;
 mod segment;
 mod sound_walk;
 mod sync;
@@ -225,6 +226,13 @@ impl Log {
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch) {
         self.changed |= self.epochs.latest().is_none_or(|latest| epoch > latest);
         self.epochs.assign(epoch, self.log_end);
+    }
+
+    /// Nobody has led in a later epoch than this yet: what a batch says otherwise is not what was written there.
+    pub fn disbelieve_epochs_above(&mut self, latest: LeaderEpoch) {
+        let known = self.epochs.entries().len();
+        self.epochs.truncate_above(latest);
+        self.changed |= self.epochs.entries().len() < known;
     }
 
     /// What the producers of this partition have written last. Batches are checked against it before they are

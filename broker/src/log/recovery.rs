@@ -5,20 +5,18 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use flotilla_protocol::records::{BatchHeader, HEADER_BYTES};
+use flotilla_protocol::records::{BatchHeader, HEADER_BYTES, Origin, check};
 use flotilla_protocol::{Offset, Uuid};
 
 use super::append::note_producer;
-use super::damage::Damage;
+use super::damage::follows;
 use super::disk::Disk;
 use super::epochs::Epochs;
 use super::error::{During, Error};
 use super::index::{Index, Indexes, OffsetEntry, TimeEntry};
-use super::segment::{Active, FileKind, Sealed, Stop, View, Visit, finish_indexes, walk};
-use super::sound_walk::{CHUNK_BYTES, Walk};
+use super::segment::{Active, FileKind, Sealed, View, Visit, finish_indexes, walk};
 use super::sync::Generation;
 use super::tail::Tail;
-use super::torn::settle;
 use super::{Config, Log, PARTITION_METADATA, Storage, checkpoint, compaction};
 use crate::partition::producer_state::ProducerState;
 
@@ -177,9 +175,8 @@ impl Log {
         let interval = self.config.index_interval_bytes;
         match resume(&*self.storage.disk, &self.dir, active, None, interval)? {
             Ok(end) => Ok(Some(end.unwrap_or(active.base))),
-            Err(stop) => {
-                tracing::warn!(dir = %self.dir.display(), position = stop.position, reason = %stop.reason,
-                    "the last segment is damaged although the stop was clean");
+            Err(reason) => {
+                tracing::warn!(dir = %self.dir.display(), %reason, "the last segment is damaged although the stop was clean");
                 Ok(None)
             }
         }
@@ -239,74 +236,6 @@ impl Log {
             self.active = Some(active);
         }
         Ok(end)
-    }
-
-    /// Checks every batch of a segment, and builds its indexes and epochs anew. What is broken is noted. Of the last segment,
-    /// which has no next one, gives what was being written when the power went: nothing from there on counts.
-    pub(super) fn scan(
-        &mut self,
-        active: &mut Active,
-        end: &mut Offset,
-        (next_base, synced_to): (Option<Offset>, Offset),
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<Option<Damage>, Error> {
-        let mut torn: Option<Damage> = None;
-        let known_epochs = self.epochs.clone();
-        loop {
-            let upto = torn.as_ref().map_or(active.size_bytes, |torn| torn.position);
-            *end = active.base.max(*end);
-            active.indexes = Indexes::new(active.base);
-            self.epochs = known_epochs.clone();
-            let (disk, dir) = (Arc::clone(&self.storage.disk), Arc::clone(&self.dir));
-            let walk = Walk {
-                disk: &*disk,
-                dir: &dir,
-                base: active.base,
-                size_bytes: upto,
-                end: next_base.unwrap_or(Offset(i64::MAX)),
-                // They are what is found out here.
-                epochs: &Epochs::default(),
-                chunk_bytes: CHUNK_BYTES,
-            };
-            let interval = self.config.index_interval_bytes;
-            let mut pace = |bytes| {
-                progress(bytes);
-                true
-            };
-            let mut visit = |position: u64, header: &BatchHeader, _: &[u8]| {
-                if position == 0 {
-                    active.first_timestamp_ms = header.max_timestamp_ms;
-                }
-                active.indexes.add_batch(position, header, interval);
-                self.epochs
-                    .assign(header.partition_leader_epoch, header.base_offset);
-                *end = header.next_offset();
-            };
-            let mut damages = walk.run(&mut pace, &mut visit, &mut true)?;
-            if next_base.is_none() && torn.is_none() {
-                for damage in &mut damages {
-                    if !settle(&*disk, &dir, damage, upto, synced_to)? {
-                        torn = Some(damage.clone());
-                        break;
-                    }
-                }
-                if torn.is_some() {
-                    // Once more, without it: what came behind it does not count either.
-                    *end = active.base;
-                    continue;
-                }
-            }
-            if let Some(last) = damages.last() {
-                *end = (*end).max(last.next);
-            }
-            for damage in &damages {
-                tracing::error!(dir = %self.dir.display(), from = damage.from.0, next = damage.next.0, "records are broken: {}", damage.reason);
-            }
-            let known = self.damages.to_vec();
-            let fresh = damages.into_iter().filter(|damage| !known.contains(damage));
-            self.damages = known.iter().cloned().chain(fresh).collect();
-            return Ok(torn);
-        }
     }
 
     /// Where the first segment begins.
@@ -432,7 +361,7 @@ pub(super) fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>,
 }
 
 /// Reads into `active` what its indexes and its last batches say. With `cut`, the indexes are cut at that offset
-/// first. `Err` if the batches are not what they should be. `Ok` has the offset after the last batch, if there is
+/// first. `Err`, with the reason, if the batches are not what they should be. `Ok` has the offset after the last batch, if there is
 /// one.
 pub(super) fn resume(
     disk: &dyn Disk,
@@ -440,7 +369,7 @@ pub(super) fn resume(
     active: &mut Active,
     cut: Option<Offset>,
     interval: u32,
-) -> Result<Result<Option<Offset>, Stop>, Error> {
+) -> Result<Result<Option<Offset>, String>, Error> {
     let (base, size) = (active.base, active.size_bytes);
     let (offsets_path, times_path) = (
         FileKind::OffsetIndex.path(dir, base),
@@ -475,16 +404,30 @@ pub(super) fn resume(
         active.indexes = Indexes::new(base);
     }
     let path = FileKind::Log.path(dir, base);
-    let mut next = None;
+    // Behind an index entry lies what the entry says.
+    let mut next = (position == 0).then_some(base);
+    let mut broken = None;
     let indexes = &mut active.indexes;
-    let stop = walk(disk, &path, position, size, |position, header, _| {
+    let stop = walk(disk, &path, position, size, |position, header, batch| {
+        let is_last = position + batch.len() as u64 == size;
+        let sound = match (check(batch, Origin::Log), next) {
+            (Err(reason), _) => Err(reason.into()),
+            (Ok(_), Some(next)) if is_last => follows(header, next),
+            (Ok(_), _) => Ok(()),
+        };
+        if let Err(reason) = sound {
+            broken = Some(format!("{reason}, at byte {position}"));
+            return Visit::Done;
+        }
         indexes.add_batch(position, header, interval);
         next = Some(header.next_offset());
         Visit::Next
     })?;
-    if let Some(stop) = stop {
-        return Ok(Err(stop));
+    let stopped = stop.map(|stop| format!("{}, at byte {}", stop.reason, stop.position));
+    if let Some(reason) = broken.or(stopped) {
+        return Ok(Err(reason));
     }
+    let next = next.filter(|_| size > 0);
     let first = disk.read_at(&path, 0, HEADER_BYTES).during("read", &path)?;
     active.first_timestamp_ms = BatchHeader::parse(&first).map_or(-1, |header| header.max_timestamp_ms);
     Ok(Ok(next))

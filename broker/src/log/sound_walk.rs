@@ -23,6 +23,8 @@ pub(super) struct Walk<'a> {
     pub disk: &'a dyn Disk,
     pub dir: &'a Path,
     pub base: Offset,
+    /// Where it begins: the place of a batch, 0 for the first.
+    pub from: u64,
     pub size_bytes: u64,
     /// Where its batches have to end.
     pub end: Offset,
@@ -110,7 +112,7 @@ impl Walk<'_> {
 
     fn start(&self) -> Standing {
         Standing {
-            position: 0,
+            position: self.from,
             after: self.base,
             epoch: LeaderEpoch::UNKNOWN,
             chunk: Bytes::new(),

@@ -3,6 +3,7 @@
 mod compacting;
 mod crash;
 mod damage;
+mod ends;
 mod reading;
 mod retaining;
 mod writing;

@@ -7,10 +7,10 @@ use flotilla_protocol::records::BatchHeader;
 
 use super::Log;
 use super::checkpoint::Durability;
-use super::damage::Damage;
 use super::error::{During, Error};
 use super::recovery::resume;
-use super::segment::{Active, FileKind, Visit, walk};
+use super::segment::{Active, FileKind, Visit};
+use super::sound_walk::{CHUNK_BYTES, Walk};
 
 impl Log {
     /// Removes all records at or above `offset`, durably, and epochs that begin where the log ends then. Where `offset` lies within a batch, all of that batch goes,
@@ -83,60 +83,74 @@ impl Log {
         self.size_bytes -= active.size_bytes - position;
         active.size_bytes = position;
         let interval = self.config.index_interval_bytes;
-        if resume(&*disk, &self.dir, &mut active, Some(offset), interval)?.is_err() {
-            // Something on the way is broken: the long way.
-            self.epochs.truncate_end(active.base);
-            let mut scanned = active.base;
-            self.scan(&mut active, &mut scanned, (Some(end), end), &mut |_| {})?;
-        }
+        let found = match resume(&*disk, &self.dir, &mut active, Some(offset), interval)? {
+            Ok(found) => found.unwrap_or(active.base),
+            Err(_) => {
+                // Something on the way is broken: the long way.
+                self.epochs.truncate_end(active.base);
+                let mut scanned = active.base;
+                self.scan(&mut active, &mut scanned, (Some(end), end), &mut |_| {})?;
+                scanned
+            }
+        };
         self.active = Some(active);
         self.log_end = end;
         self.log_start = self.log_start.min(end);
         self.synced_end = self.synced_end.min(end);
         self.epochs.truncate_end(end);
         self.forget_gone_damages();
-        self.reload_producers()
+        self.reload_producers()?;
+        if found < end {
+            // Compaction has left a gap there: this speaks for it after a crash.
+            self.write_snapshot()?;
+        }
+        Ok(())
     }
 
-    /// Where in the segment the first batch begins that reaches to `offset`, and where the log ends without it.
+    /// Where in the segment the first batch begins that reaches to `offset`, and where the log ends without it. Each batch on the way is
+    /// checked: a base offset that a disk has changed would otherwise have the log say that it holds what was cut off.
     fn find_cut(&self, base: Offset, offset: Offset) -> Result<(u64, Offset), Error> {
         let disk = &*self.storage.disk;
-        let path = FileKind::Log.path(&self.dir, base);
         let view = self.view_of(base).expect("its base was just looked up");
-        let size_bytes = view.size_bytes();
-        let found = view.position_before(disk, &self.dir, offset)?;
-        let mut cut = (size_bytes, offset);
-        let mut visit = |position, header: &BatchHeader, _: &[u8]| {
+        let mut walk = Walk {
+            disk,
+            dir: &self.dir,
+            base,
+            from: view.position_before(disk, &self.dir, offset)?,
+            size_bytes: view.size_bytes(),
+            end: self.end_of_segment(base),
+            epochs: &self.epochs,
+            chunk_bytes: CHUNK_BYTES,
+        };
+        let at_end = (walk.size_bytes, offset);
+        let mut cut = at_end;
+        let found = walk.run_sound(|position, header, _| {
             if header.last_offset() < offset {
-                return Visit::Next;
+                return Ok(Visit::Next);
             }
             cut = (position, offset.min(header.base_offset));
-            Visit::Done
-        };
-        let Some(stop) = walk(disk, &path, found, size_bytes, &mut visit)? else {
-            return Ok(cut);
-        };
-        let behind = self
-            .inspect(base)
-            .map(|inspection| inspection.run(&mut |_| true))
-            .transpose()?
-            .flatten();
-        let damage = behind.and_then(|inspected| {
-            let covers = |damage: &Damage| damage.position <= stop.position && stop.position < damage.end();
-            inspected
-                .damages
-                .into_iter()
-                .find(|damage| covers(damage) && damage.next <= offset)
+            Ok(Visit::Done)
         });
-        match damage {
-            Some(damage) if walk(disk, &path, damage.end(), size_bytes, &mut visit)?.is_none() => Ok(cut),
-            _ => Err(Error::Damaged {
-                path,
-                position: stop.position,
-                reason: stop.reason.to_string(),
-                known: false,
-            }),
+        match found {
+            Ok(()) => return Ok(cut),
+            Err(Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
         }
+        // Something on the way is broken: what lies behind it counts.
+        walk.from = 0;
+        let mut behind: Option<(u64, Offset)> = None;
+        let mut visit = |position, header: &BatchHeader, _: &[u8]| {
+            if header.last_offset() >= offset {
+                behind.get_or_insert((position, offset.min(header.base_offset)));
+            }
+        };
+        let damages = walk.run(&mut |_| true, &mut visit, &mut true)?;
+        let cut = behind.unwrap_or(at_end);
+        let through = damages
+            .iter()
+            .find(|damage| damage.position < cut.0 && damage.next > offset);
+        // Where the cut goes through what is broken, nothing of that can be kept.
+        Ok(through.map_or(cut, |damage| (damage.position, offset.min(damage.from))))
     }
 
     /// Removes everything and goes on at `offset`, durably: for a follower that is too far behind to go on where it

@@ -368,12 +368,15 @@ impl Hosted {
                 return Became::Same;
             }
             Role::Follower(_) => {
+                state.log.disbelieve_epochs_above(epoch);
                 state.role = Role::Follower(Follower::new(leader, epoch));
                 return Became::Same;
             }
             Role::Leader(_) | Role::Idle => {}
         }
         self.resign(&mut state);
+        // The leader would have nothing to say about an epoch that it never heard of.
+        state.log.disbelieve_epochs_above(epoch);
         state.role = Role::Follower(Follower::new(leader, epoch));
         Became::Follower
     }
