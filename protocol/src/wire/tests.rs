@@ -130,6 +130,40 @@ fn string_of_more_than_32767_bytes_is_neither_written_nor_read() {
     assert_eq!(reader(&FLEXIBLE, &bytes).str(), Err(error));
 }
 
+/// A few bytes that claim gigabytes: KAFKA-14063.
+#[test]
+fn lengths_beyond_the_frame_are_refused() {
+    let refused = |schema: &Schema, length, left| DecodeError::Length {
+        message: schema.name,
+        at: 0,
+        length,
+        left,
+    };
+    let claims = [0x7f, 0xff, 0xff, 0xff, 1, 2, 3];
+    let most = i32::MAX as usize;
+    assert_eq!(reader(&PLAIN, &claims).bytes(), Err(refused(&PLAIN, most, 3)));
+    assert_eq!(
+        reader(&PLAIN, &claims).array::<i64>(0),
+        Err(refused(&PLAIN, most, 3))
+    );
+    let claims = [0xff, 0xff, 0xff, 0xff, 0x07, 1, 2];
+    let most = most - 1;
+    assert_eq!(
+        reader(&FLEXIBLE, &claims).bytes(),
+        Err(refused(&FLEXIBLE, most, 2))
+    );
+    assert_eq!(
+        reader(&FLEXIBLE, &claims).array::<i64>(0),
+        Err(refused(&FLEXIBLE, most, 2))
+    );
+    // Two elements of eight bytes, and room for one and a half.
+    let claims = [&[0, 0, 0, 2][..], &[0; 12]].concat();
+    assert_eq!(
+        reader(&PLAIN, &claims).array::<i64>(0),
+        Err(refused(&PLAIN, 2, 12))
+    );
+}
+
 #[test]
 fn strings_and_payloads_are_slices_of_the_frame() {
     let frame = Bytes::from(vec![0, 3, b'a', b'b', b'c', 0, 0, 0, 2, 1, 2]);
