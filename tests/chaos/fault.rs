@@ -29,18 +29,18 @@ pub enum Kind {
     Clock,
     /// A broker is killed, and its data directory deleted.
     EmptyDisk,
-    /// A broker is stopped, and a byte of its records changed.
+    /// A bit of the records is changed, while the broker runs or is stopped.
     DamagedSegment,
-    /// A byte of an index is changed, while the broker runs or is stopped.
+    /// The same in an index.
     DamagedIndex,
-    /// A byte of a checkpoint is changed, while the broker runs or is stopped.
+    /// The same in a checkpoint, which is read when the broker starts: one that runs is started again.
     DamagedCheckpoint,
-    /// A broker is stopped, and a byte of the quorum's log, snapshots or vote changed.
+    /// The same in the quorum's log, snapshots or vote.
     DamagedMetadata,
 }
 
 impl Kind {
-    /// All, with their weights. Those without weight are made only where they are named.
+    /// All, with their weights.
     pub const DRAWN: [(u64, Self); 15] = [
         (14, Self::Kill),
         (8, Self::Restart),
@@ -53,10 +53,10 @@ impl Kind {
         (6, Self::FullDisk),
         (6, Self::Clock),
         (4, Self::EmptyDisk),
-        (3, Self::DamagedSegment),
+        (5, Self::DamagedSegment),
         (3, Self::DamagedIndex),
         (3, Self::DamagedCheckpoint),
-        (0, Self::DamagedMetadata),
+        (3, Self::DamagedMetadata),
     ];
 
     /// Whether a replica may lose what it had: never two at a time, and only when the others have it all.

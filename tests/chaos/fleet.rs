@@ -18,6 +18,9 @@ use crate::switch::namespace;
 /// The port of the listener for clients.
 pub const CLIENT_PORT: u16 = 9_092;
 
+/// The port that a broker says its numbers at.
+pub const ADMIN_PORT: u16 = 9_095;
+
 /// The brokers, by their ids, from 0.
 pub struct Fleet {
     directory: PathBuf,

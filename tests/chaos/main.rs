@@ -17,6 +17,7 @@ mod recorder;
 mod replicas;
 mod report;
 mod run;
+mod soundness;
 mod switch;
 mod within;
 

@@ -14,6 +14,7 @@ use crate::chance::Chance;
 use crate::fault::{Happened, Kind};
 use crate::fleet::Fleet;
 use crate::recorder::Recorder;
+use crate::soundness::Soundness;
 use crate::switch::{Port, Switch};
 
 /// Faults at a time, at most.
@@ -31,6 +32,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// What takes a fault back.
 enum Undo {
     Start(Vec<usize>),
+    /// It reads what was changed under it only when it starts.
+    StartAnew(usize),
     Resume(usize),
     Join(Vec<(Port, Port)>),
     Smooth(Vec<(Port, Port)>),
@@ -161,9 +164,11 @@ impl Nemesis {
     fn become_whole(&mut self) -> anyhow::Result<Option<String>> {
         let began = Instant::now();
         let mut whole_since: Option<Instant> = None;
+        let mut damaged = self.destroyed.map(|(id, _)| Soundness::of(id));
         loop {
             self.tend()?;
-            match self.care.whole() {
+            let whole = self.care.whole();
+            match whole.and_then(|()| damaged.as_mut().map_or(Ok(()), Soundness::is_shown)) {
                 // What is seen may be a moment old: it has to hold.
                 Ok(()) => {
                     let since = *whole_since.get_or_insert_with(Instant::now);
@@ -256,6 +261,10 @@ impl Nemesis {
                 for id in ids {
                     self.fleet.start(id)?;
                 }
+            }
+            Undo::StartAnew(id) => {
+                self.fleet.kill(id)?;
+                self.fleet.start(id)?;
             }
             Undo::Resume(id) => self.fleet.resume(id),
             Undo::Join(links) => {

@@ -15,12 +15,11 @@ use flotilla_operator::certificate::{Authority, Issued, Validity};
 use flotilla_operator::cluster::{self, Address, Identity, Place};
 use flotilla_operator::fleet::Access;
 
-use super::CLIENT_PORT;
+use super::{ADMIN_PORT, CLIENT_PORT};
 use crate::switch;
 
 const REPLICATION_PORT: u16 = 9_093;
 const CONTROL_PORT: u16 = 9_094;
-const ADMIN_PORT: u16 = 9_095;
 
 /// Brokers whose clocks are behind must not take certificates for not yet valid: that is not what is tested here.
 const BACKDATED_S: u64 = 10 * 86_400;
@@ -37,6 +36,9 @@ fn resource(brokers: usize) -> anyhow::Result<Cluster> {
             // Nothing is deleted, so that all that was written can be read in the end; segments are small, so that there are many.
             "log.retention.ms": -1,
             "log.segment.bytes": 1_048_576,
+            // What is broken is found soon, also where nobody reads.
+            "log.scrub.interval.ms": 2_000,
+            "log.scrub.max.bytes.per.second": 1_000_000_000,
         },
     });
     Ok(Cluster::new("chaos", serde_json::from_value(spec)?))

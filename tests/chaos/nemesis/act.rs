@@ -70,16 +70,10 @@ impl Nemesis {
                     Undo::Start(vec![id]),
                 );
             }
-            Kind::DamagedSegment => self.damage(kind, id, Target::Segment, false)?,
-            Kind::DamagedMetadata => self.damage(kind, id, Target::Metadata, false)?,
-            Kind::DamagedIndex => {
-                let running = self.chance.percent(50);
-                self.damage(kind, id, Target::Index, running)?;
-            }
-            Kind::DamagedCheckpoint => {
-                let running = self.chance.percent(50);
-                self.damage(kind, id, Target::Checkpoint, running)?;
-            }
+            Kind::DamagedSegment => self.damage(kind, id, Target::Segment)?,
+            Kind::DamagedIndex => self.damage(kind, id, Target::Index)?,
+            Kind::DamagedCheckpoint => self.damage(kind, id, Target::Checkpoint)?,
+            Kind::DamagedMetadata => self.damage(kind, id, Target::Metadata)?,
             Kind::Kill | Kind::Restart | Kind::Pause => {}
         }
         Ok(())
@@ -195,21 +189,22 @@ impl Nemesis {
         self.hold(Kind::Loss, what, (1_000, 12_000), Undo::Smooth(links));
     }
 
-    fn damage(&mut self, kind: Kind, id: usize, target: Target, running: bool) -> anyhow::Result<()> {
+    /// Changes a bit under a broker that runs, or of one that is killed for it.
+    fn damage(&mut self, kind: Kind, id: usize, target: Target) -> anyhow::Result<()> {
+        let running = self.chance.percent(50);
         if !running {
             self.fleet.kill(id)?;
         }
         let done = self.fleet.disk(id).damage(target, &mut self.chance)?;
         let state = if running { "running" } else { "killed" };
+        let undo = match target {
+            Target::Checkpoint | Target::Metadata if running => Undo::StartAnew(id),
+            _ => Undo::Start(vec![id]),
+        };
         match done {
             Some(done) => {
                 self.destroyed = Some((id, true));
-                self.hold(
-                    kind,
-                    format!("on {state} broker {id}, {done}"),
-                    (0, 3_000),
-                    Undo::Start(vec![id]),
-                );
+                self.hold(kind, format!("on {state} broker {id}, {done}"), (0, 3_000), undo);
             }
             None => self.fleet.start(id)?,
         }
