@@ -22,22 +22,24 @@ pub(super) struct IndexCheck {
 }
 
 impl IndexCheck {
-    pub(super) fn open(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Self, Error> {
-        let offsets = entries(disk, &FileKind::OffsetIndex.path(dir, base))?;
+    /// `None` where one is missing: both are built anew when they are asked for.
+    pub(super) fn open(disk: &dyn Disk, dir: &Path, base: Offset) -> Result<Option<Self>, Error> {
+        let offsets = entries::<OffsetEntry>(disk, &FileKind::OffsetIndex.path(dir, base))?;
         let times = entries::<TimeEntry>(disk, &FileKind::TimeIndex.path(dir, base))?;
-        let fits = offsets.is_some() && times.is_some();
-        let times = times.unwrap_or_default();
+        let (Some((offsets, is_whole)), Some((times, are_whole))) = (offsets, times) else {
+            return Ok(None);
+        };
         // Where the first batches have no timestamp, that is what the first entry says.
         let without_time = times.first().is_some_and(|first| first.timestamp_ms == -1);
-        Ok(Self {
+        Ok(Some(Self {
             base,
-            offsets: offsets.unwrap_or_default(),
+            offsets,
             seen_times: usize::from(without_time),
             times,
             seen_offsets: 0,
             max_timestamp_ms: -1,
-            fits,
-        })
+            fits: is_whole && are_whole,
+        }))
     }
 
     /// The next batch of the segment.
@@ -74,16 +76,14 @@ impl IndexCheck {
     }
 }
 
-/// `None` if there is no file, or it ends within an entry.
-fn entries<E: Entry>(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<E>>, Error> {
+/// What a file holds, and whether it ends with a whole entry. `None` if there is no such file.
+fn entries<E: Entry>(disk: &dyn Disk, path: &Path) -> Result<Option<(Vec<E>, bool)>, Error> {
     let Some(bytes) = read_whole(disk, path)? else {
         return Ok(None);
     };
     let entries = bytes.chunks_exact(E::BYTES);
-    Ok(entries
-        .remainder()
-        .is_empty()
-        .then(|| entries.map(E::read).collect()))
+    let is_whole = entries.remainder().is_empty();
+    Ok(Some((entries.map(E::read).collect(), is_whole)))
 }
 
 /// All of an index. `None` if there is no such file.

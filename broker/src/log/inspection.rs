@@ -92,7 +92,7 @@ impl Inspection {
 
     fn look(&self, pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<Inspected>, Error> {
         let mut indexes = match &self.view {
-            View::Sealed(sealed) => Some(IndexCheck::open(&*self.disk, &self.dir, sealed.base)?),
+            View::Sealed(sealed) => IndexCheck::open(&*self.disk, &self.dir, sealed.base)?,
             // Its indexes are not all on the disk yet, and each entry is held against the log when it is used.
             View::Active(_) => None,
         };

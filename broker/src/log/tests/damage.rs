@@ -306,6 +306,9 @@ fn inspection_finds_indexes_that_do_not_fit_and_they_are_built_anew() {
                 path.display()
             );
             log.rebuild_indexes(base).unwrap();
+            // They are built when somebody asks for them: until then nothing is wrong with them.
+            let inspected = log.inspect(base).unwrap().run(&mut |_| true).unwrap().unwrap();
+            assert!(!inspected.bad_indexes);
             assert_eq!(
                 read_all(&log, base, 1_000),
                 &all[base.0 as usize / 2 * (all.len() / 20)..]
