@@ -51,11 +51,14 @@ mod tests {
         .expect("a Cluster")
     }
 
+    /// The type of each, and its status.
+    type Conditions = &'static [(&'static str, &'static str)];
+
     #[test]
     fn cluster_rises_until_it_is_ready_or_stalled_or_old() {
         let young = "2026-01-01T00:09:50Z";
         let now: Time = serde_json::from_value(json!(NOW)).expect("a time");
-        let table: [(&str, &[(&str, &str)], bool); 6] = [
+        let table: [(&str, Conditions, bool); 6] = [
             (young, &[], true),
             (young, &[("Ready", "False"), ("Reconciling", "True")], true),
             (young, &[("Ready", "True")], false),
