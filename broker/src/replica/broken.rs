@@ -97,6 +97,12 @@ impl Hosted {
         }
     }
 
+    /// Whether something is broken, or may be.
+    pub(super) fn is_troubled(&self) -> bool {
+        let is_suspected = !self.suspects.lock().segments.is_empty();
+        is_suspected || self.here().is_some_and(|state| !state.log.damages().is_empty())
+    }
+
     /// What is broken, and the epoch that this broker leads or follows in; none while nobody leads.
     pub(super) fn broken(&self) -> (Vec<Damage>, Option<(LeaderEpoch, bool)>) {
         let Some(state) = self.here() else {

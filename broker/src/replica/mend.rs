@@ -94,15 +94,20 @@ pub(super) async fn run(
         let keys: Vec<PartitionKey> = troubled.keys.lock().iter().copied().collect();
         rest = None;
         for key in keys {
-            let again = match mender.replicas.hosted(key) {
-                Some(hosted) => mender.partition(&hosted).await,
+            let hosted = mender.replicas.hosted(key);
+            let again = match &hosted {
+                Some(hosted) => mender.partition(hosted).await,
                 None => None,
             };
-            match again {
-                Some(again) => rest = Some(rest.map_or(again, |rest: Duration| rest.min(again))),
-                None => {
-                    troubled.keys.lock().remove(&key);
-                }
+            let again = again.or_else(|| {
+                troubled.keys.lock().remove(&key);
+                // Somebody may have run into something since.
+                let is_troubled = hosted.is_some_and(|hosted| hosted.is_troubled());
+                is_troubled.then_some(RETRY_FIRST)
+            });
+            if let Some(again) = again {
+                troubled.keys.lock().insert(key);
+                rest = Some(rest.map_or(again, |rest: Duration| rest.min(again)));
             }
         }
     }
@@ -168,7 +173,7 @@ impl Mender {
             for source in &sources {
                 if leads
                     && partition.isr.contains(source)
-                    && self.has(hosted, *source, epoch, &damage).await
+                    && self.may_lead(hosted, *source, epoch, &damage).await
                     && self.hand_over(hosted, *source, epoch).await
                 {
                     return Left::HandedOver;
@@ -196,14 +201,23 @@ impl Mender {
         }
     }
 
-    /// Whether `source` has the first of what is broken, as it should be.
-    async fn has(&self, hosted: &Arc<Hosted>, source: BrokerId, epoch: LeaderEpoch, damage: &Damage) -> bool {
-        let Ok(batches) = self.fetch(hosted, source, epoch, damage.from).await else {
+    /// Whether `source`, which is in sync, can lead in this one's place: it has the first of what is broken, as it should be. What is
+    /// not committed need not be anywhere: whoever is in sync has all that counts, and followers could not go on behind it here.
+    async fn may_lead(
+        &self,
+        hosted: &Arc<Hosted>,
+        source: BrokerId,
+        epoch: LeaderEpoch,
+        damage: &Damage,
+    ) -> bool {
+        let committed = hosted.here().map(|state| state.high_watermark);
+        let Some(committed) = committed else { return false };
+        let from = damage.from.min(committed);
+        let Ok(batches) = self.fetch(hosted, source, epoch, from).await else {
             return false;
         };
-        hosted
-            .here()
-            .is_some_and(|state| state.log.would_mend(damage, &batches))
+        let has_it = || hosted.here().map(|state| state.log.would_mend(damage, &batches));
+        damage.from >= committed || has_it() == Some(true)
     }
 
     async fn mend_from(

@@ -62,7 +62,12 @@ impl Link for MemoryLink {
             session.peer_broker = Some(self.me);
             let mut ctx = request::testing::context_of(leader, Principal::anonymous(), 18);
             ctx.session = Arc::new(session);
-            Ok(request::fetch::handle(&ctx, fetch).await)
+            let response = request::fetch::handle(&ctx, fetch).await;
+            // What was under way when a broker went away does not arrive any more.
+            let is_there = self.network.lock().contains_key(&self.leader);
+            is_there
+                .then_some(response)
+                .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
         })
     }
 }
@@ -475,6 +480,42 @@ async fn leader_hands_over_what_is_broken_on_its_disk_and_mends_as_a_follower() 
     let found = read_all(&second.replicas, key(1, 0), Upto::HighWatermark).await;
     let wanted = ["a", "b", "c", "d", "e"];
     assert_eq!(found, (0..).zip(wanted.map(str::to_owned)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn leader_hands_over_where_what_is_broken_is_not_committed() {
+    let (fleet, first, second) = two().await;
+    fleet.until_in_sync(&[0, 1]).await;
+    for values in [&["a", "b"][..], &["c"]] {
+        put(&first.replicas, values).await;
+    }
+    let good = content(&second);
+    // The follower gets nothing more from it.
+    fleet.network.lock().remove(&BrokerId(0));
+    first
+        .replicas
+        .append(key(1, 0), &batch(&["lost"]), Acks::Leader, Origin::Client)
+        .unwrap();
+    assert_eq!(second.replicas.log_end(key(1, 0)), Some(Offset(3)));
+    first.sim.tamper(Path::new(SEGMENT), |bytes| {
+        let last = bytes.len() - 1;
+        bytes[last] ^= 4;
+    });
+    first
+        .replicas
+        .hosted(key(1, 0))
+        .unwrap()
+        .here()
+        .unwrap()
+        .log
+        .drop_tail();
+    scrub(&first.replicas);
+    until_leads(&second.replicas, 4).await;
+    assert_eq!(put(&second.replicas, &["d"]).await, 3);
+    fleet.until_in_sync(&[0, 1]).await;
+    assert_eq!(first.replicas.census().broken, 0);
+    assert_eq!(content(&first), content(&second));
+    assert_eq!(content(&first)[..good.len()], good);
 }
 
 #[tokio::test]
