@@ -52,6 +52,7 @@ impl Partitions for OfReplicas {
     fn append(&self, place: Place, batch: Bytes) -> Result<Offset, WriteError> {
         let origin = Origin::Coordinator {
             leader_epoch: place.leader_epoch,
+            guard: None,
         };
         match self.0.append(key(place), &batch, Acks::All, origin) {
             Ok(appended) => Ok(appended.last_offset.plus(1)),

@@ -1,5 +1,7 @@
 //! Adding batches at the end of the log, and going on to the next segment.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use flotilla_protocol::records::{
     BatchError, BatchHeader, EndTransactionMarker, HEADER_BYTES, Origin, Records, TimestampType, check,
@@ -7,6 +9,7 @@ use flotilla_protocol::records::{
 };
 use flotilla_protocol::{LeaderEpoch, Offset};
 
+use super::aborted::{self, Aborted};
 use super::checkpoint::Durability;
 use super::error::{During, Error};
 use super::segment::{Active, FileKind, Sealed, finish_indexes, write_indexes};
@@ -206,7 +209,11 @@ impl Log {
             active.indexes.add_batch(at, header, interval);
             self.epochs
                 .assign(header.partition_leader_epoch, header.base_offset);
-            note_producer(&mut self.producers, header, &bytes[*position..*position + size]);
+            if let Some(aborted) =
+                note_producer(&mut self.producers, header, &bytes[*position..*position + size])
+            {
+                Arc::make_mut(&mut active.aborted).push(aborted);
+            }
         }
         self.size_bytes += bytes.len() as u64;
         self.log_end = last.next_offset();
@@ -265,20 +272,11 @@ impl Log {
         disk.sync(&path).during_sync(&path)?;
         self.synced_end = self.log_end;
         finish_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
+        aborted::write(disk, &self.dir, active.base, &active.aborted, Durability::Synced)?;
         self.epochs
             .persist(disk, &self.dir, Durability::Synced)
             .during("write", &self.dir)?;
         self.write_snapshot()
-    }
-
-    /// Producer state as of the end of the log. Not synced: it has a checksum, and can be built anew.
-    pub(super) fn write_snapshot(&self) -> Result<(), Error> {
-        let path = FileKind::Snapshot.path(&self.dir, self.log_end);
-        self.storage.disk.create(&path).during("create", &path)?;
-        self.storage
-            .disk
-            .write_at(&path, 0, &self.producers.encode())
-            .during("write", &path)
     }
 
     /// Creates an empty segment, durably.
@@ -328,18 +326,24 @@ fn placed(batches: &[u8]) -> Result<Vec<Placed>, Error> {
     Ok(placed)
 }
 
-/// Tells the producer state of a batch that is in the log now.
+/// Tells the producer state of a batch that is in the log now. Gives the transaction that it aborts.
 pub(super) fn note_producer(
     producers: &mut crate::partition::producer_state::ProducerState,
     header: &BatchHeader,
     batch: &[u8],
-) {
+) -> Option<Aborted> {
     if !header.has_producer_id() {
-        return;
+        return None;
     }
     let marker = header.is_control().then(|| {
         let record = Records::new(header, &batch[HEADER_BYTES..]).next()?.ok()?;
         EndTransactionMarker::from_record(&record).ok().flatten()
     });
-    producers.append(header, marker.flatten());
+    let ended = producers.append(header, marker.flatten())?;
+    (!ended.committed).then_some(Aborted {
+        producer_id: ended.producer_id,
+        first_offset: ended.first_offset,
+        last_offset: ended.last_offset,
+        stable_to: ended.stable_to,
+    })
 }

@@ -105,14 +105,10 @@ impl Log {
             self.epochs
                 .learn(header.partition_leader_epoch, header.base_offset);
         }
-        if mended == Mended::Whole
-            && self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.base == damage.segment)
-        {
-            // What the batch says of its producer may have been missing since the start.
-            self.reload_producers()?;
+        if mended == Mended::Whole && damage.next > self.replayed_from {
+            // What these batches say of producers and transactions has been missing since the start, and in what was written
+            // of them since.
+            self.reload_producers(Some(damage.segment))?;
         }
         self.changed = true;
         Ok(mended)
@@ -227,7 +223,7 @@ impl Log {
         self.remove_indexes(sealed.base)?;
         disk.rename(&new, &path).during("rename", &new)?;
         disk.sync_dir(&self.dir).during_sync(&self.dir)?;
-        self.sealed[place] = Sealed::found(sealed.base, end, sealed.modified_ms);
+        self.sealed[place] = Sealed::found(sealed.base, end, sealed.modified_ms, sealed.has_aborted);
         self.size_bytes = self.size_bytes - sealed.size_bytes + end;
         self.without(damage, None);
         let moved = self.damages.iter().cloned().map(|mut other| {
@@ -251,7 +247,12 @@ impl Log {
         let sealed = &self.sealed[place];
         sealed.replaced.set();
         self.remove_indexes(base)?;
-        self.sealed[place] = Sealed::found(sealed.base, sealed.size_bytes, sealed.modified_ms);
+        self.sealed[place] = Sealed::found(
+            sealed.base,
+            sealed.size_bytes,
+            sealed.modified_ms,
+            sealed.has_aborted,
+        );
         Ok(())
     }
 

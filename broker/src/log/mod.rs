@@ -7,6 +7,7 @@
 //! Data counts only once it is synced. Everything beside the batches (indexes, epochs, producer state) can be built
 //! from them, and is where it is missing or damaged.
 
+mod aborted;
 mod append;
 mod checkpoint;
 mod cold;
@@ -19,6 +20,7 @@ mod index;
 mod index_check;
 mod inspection;
 mod mend;
+mod producers;
 mod read;
 mod recovery;
 mod retention;
@@ -36,10 +38,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flotilla_protocol::records::TimestampType;
-use flotilla_protocol::{LeaderEpoch, Offset, Uuid};
+use flotilla_protocol::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Uuid};
 
 use crate::partition::producer_state::ProducerState;
+use crate::partition::verification::Guard;
 
+pub use aborted::{Aborted, AbortedSearch};
 pub use append::Appended;
 pub use checkpoint::Offsets;
 pub use cold::ColdRead;
@@ -166,6 +170,8 @@ pub struct Log {
     size_bytes: u64,
     epochs: Epochs,
     producers: ProducerState,
+    /// They were built from the batches from here on, the last time: what was broken there is not in them.
+    replayed_from: Offset,
     tail: Tail,
     /// What is known to be broken, by offset.
     damages: Arc<[Damage]>,
@@ -240,6 +246,34 @@ impl Log {
     #[must_use]
     pub fn producers(&self) -> &ProducerState {
         &self.producers
+    }
+
+    /// Where the log is stable to, if all below `high_watermark` is committed (KIP-98).
+    #[must_use]
+    pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
+        self.producers.last_stable_offset(high_watermark)
+    }
+
+    /// All below `high_watermark` is committed.
+    pub fn committed(&mut self, high_watermark: Offset) {
+        self.producers.committed(high_watermark);
+    }
+
+    /// Ends what is being verified of a transaction that a marker ends: see [`ProducerState::marked`].
+    pub fn marked(&mut self, producer_id: ProducerId, epoch: ProducerEpoch, is_bumped: bool) {
+        self.producers.marked(producer_id, epoch, is_bumped);
+    }
+
+    /// Begins to verify a producer's transaction: see [`ProducerState::verify`].
+    pub fn verify(&mut self, producer_id: ProducerId, epoch: ProducerEpoch, first_sequence: i32) -> Guard {
+        self.producers.verify(producer_id, epoch, first_sequence)
+    }
+
+    /// Prepares to look for the aborted transactions that a read from `from` on may meet.
+    #[must_use]
+    pub fn aborted_search(&self, from: Offset) -> AbortedSearch {
+        let views = self.views_from(from, u64::MAX);
+        AbortedSearch::new(&self.storage.disk, &self.dir, from, views)
     }
 
     /// The topic that the log belongs to.
@@ -330,6 +364,7 @@ impl Log {
                 active.indexes.finish();
             }
             write_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
+            aborted::write(disk, &self.dir, active.base, &active.aborted, Durability::Later)?;
             self.write_snapshot()?;
         }
         self.epochs

@@ -1,6 +1,6 @@
 //! Finding a log again: as it was left where the stop was clean, and else by looking through it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use flotilla_protocol::records::{BatchHeader, HEADER_BYTES, Origin, check};
 use flotilla_protocol::{Offset, Uuid};
 
-use super::append::note_producer;
 use super::damage::follows;
 use super::disk::Disk;
 use super::epochs::Epochs;
@@ -45,6 +44,8 @@ pub struct Recovery {
     pub segments_scanned: usize,
     /// Their bytes.
     pub bytes_scanned: u64,
+    /// Where the first of them begins.
+    pub scanned_from: Option<Offset>,
     /// The end that was cut off, if something there was no good.
     pub cut: Option<Cut>,
 }
@@ -75,7 +76,7 @@ impl Log {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(Self, Recovery), Error> {
         let disk = &*storage.disk;
-        let bases = prepare(disk, dir, options.topic_id)?;
+        let Prepared { bases, aborted } = prepare(disk, dir, options.topic_id)?;
         let mut log = Self {
             storage: storage.clone(),
             dir: Arc::from(dir),
@@ -89,6 +90,7 @@ impl Log {
             size_bytes: 0,
             epochs: Epochs::default(),
             producers: ProducerState::default(),
+            replayed_from: Offset(i64::MAX),
             tail: Tail::new(Arc::clone(&storage.tail)),
             damages: Arc::default(),
             generation: Generation::default(),
@@ -98,7 +100,7 @@ impl Log {
             failed: false,
         };
         let mut recovery = Recovery::default();
-        log.find_segments(&bases)?;
+        log.find_segments(&bases, &aborted)?;
         let epochs = Epochs::load(disk, dir).during("read", dir)?;
         // Without records there is nothing that a missing file could have said.
         let epochs = epochs.or_else(|| (log.size_bytes == 0).then(Epochs::default));
@@ -130,8 +132,11 @@ impl Log {
             return Ok((log, recovery));
         }
         log.epochs.truncate_start(log.log_start);
-        if log.active.is_some() {
-            log.reload_producers()?;
+        if let Some(base) = log.active.as_ref().map(|active| active.base) {
+            let is_listed = recovery.scanned_from.is_some()
+                || !aborted.contains(&base)
+                || log.read_aborted_of_active()?;
+            log.reload_producers(recovery.scanned_from.or((!is_listed).then_some(base)))?;
         }
         log.changed = recovery.segments_scanned > 0;
         if let (Some(_), Some(active)) = (&recovery.cut, &log.active) {
@@ -143,24 +148,24 @@ impl Log {
     }
 
     /// Lists the segments; the last one becomes the active one, with nothing known about it yet.
-    fn find_segments(&mut self, bases: &[Offset]) -> Result<(), Error> {
+    fn find_segments(&mut self, bases: &[Offset], aborted: &BTreeSet<Offset>) -> Result<(), Error> {
         let disk = &*self.storage.disk;
         for (place, base) in bases.iter().enumerate() {
             let path = FileKind::Log.path(&self.dir, *base);
             let stat = disk.stat(&path).during("read", &path)?;
             if place + 1 == bases.len() {
-                let active = Active {
+                self.active = Some(Active {
                     size_bytes: stat.size_bytes,
                     ..Active::new(*base, stat.modified_ms)
-                };
-                self.active = Some(active);
+                });
             } else if stat.size_bytes == 0 {
                 // Begun and given up: the log went on in the segment before.
                 self.remove_segment(*base)?;
                 continue;
             } else {
-                self.sealed
-                    .push(Sealed::found(*base, stat.size_bytes, stat.modified_ms));
+                let has_aborted = aborted.contains(base);
+                let sealed = Sealed::found(*base, stat.size_bytes, stat.modified_ms, has_aborted);
+                self.sealed.push(sealed);
             }
             self.size_bytes += stat.size_bytes;
         }
@@ -206,6 +211,7 @@ impl Log {
         self.sealed.truncate(first);
         self.epochs.truncate_end(segments[first].0);
         let mut end = segments[first].0;
+        recovery.scanned_from = Some(end);
         for (place, (base, size_bytes, modified_ms)) in segments.iter().copied().enumerate().skip(first) {
             let mut active = Active {
                 size_bytes,
@@ -243,59 +249,19 @@ impl Log {
         let active = self.active.as_ref().map_or(self.log_end, |active| active.base);
         self.sealed.first().map_or(active, |sealed| sealed.base)
     }
+}
 
-    /// Builds the producer state as of the end of the log, from the latest snapshot that can be believed and the
-    /// batches since. Snapshots of what was cut off are removed.
-    pub(super) fn reload_producers(&mut self) -> Result<(), Error> {
-        let disk = Arc::clone(&self.storage.disk);
-        let names = disk.list(&self.dir).during("list", &self.dir)?;
-        let mut snapshots: Vec<Offset> = names
-            .iter()
-            .filter_map(|entry| FileKind::parse(&entry.name))
-            .filter_map(|(kind, offset)| (kind == FileKind::Snapshot).then_some(offset))
-            .collect();
-        let found = snapshots.len();
-        while let Some(beyond) = snapshots.pop_if(|offset| *offset > self.log_end) {
-            let path = FileKind::Snapshot.path(&self.dir, beyond);
-            disk.remove(&path).during("remove", &path)?;
-        }
-        if snapshots.len() < found {
-            // Back after a loss of power, they would be taken for snapshots of what is appended next.
-            disk.sync_dir(&self.dir).during_sync(&self.dir)?;
-        }
-        let mut from = self.first_base();
-        self.producers = ProducerState::default();
-        while let Some(offset) = snapshots.pop() {
-            let path = FileKind::Snapshot.path(&self.dir, offset);
-            let bytes = checkpoint::read(&*disk, &path).during("read", &path)?;
-            if let Some(Ok(state)) = bytes.map(|bytes| ProducerState::decode(&bytes)) {
-                self.producers = state;
-                from = offset;
-                break;
-            }
-            tracing::warn!(path = %path.display(), "a snapshot of producer state is damaged; using an older one");
-        }
-        if from >= self.log_end {
-            return Ok(());
-        }
-        for view in self.views_from(from, u64::MAX) {
-            let position = view.position_before(&*disk, &self.dir, from)?;
-            let path = FileKind::Log.path(&self.dir, view.base());
-            let producers = &mut self.producers;
-            walk(&*disk, &path, position, view.size_bytes(), |_, header, batch| {
-                if header.last_offset() >= from {
-                    note_producer(producers, header, batch);
-                }
-                Visit::Next
-            })?;
-        }
-        Ok(())
-    }
+/// What is in a directory.
+struct Prepared {
+    /// Where segments begin, ascending.
+    bases: Vec<Offset>,
+    /// Those of them that have an index of aborted transactions.
+    aborted: BTreeSet<Offset>,
 }
 
 /// Makes sure that the directory is there and belongs to the topic, clears what was left half done, and lists the
 /// segments.
-fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, Error> {
+fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Prepared, Error> {
     let entries = match disk.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             disk.create_dir(dir).during("create", dir)?;
@@ -322,6 +288,7 @@ fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, E
     }
     let entries = compaction::finish_swaps(disk, dir, entries)?;
     let mut kinds: BTreeMap<Offset, bool> = BTreeMap::new();
+    let mut aborted = BTreeSet::new();
     for entry in &entries {
         let leftover = [".deleted", ".cleaned", ".swap", ".tmp"]
             .iter()
@@ -331,10 +298,13 @@ fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, E
             disk.remove(&path).during("remove", &path)?;
         } else if let Some((kind, base)) = FileKind::parse(&entry.name) {
             *kinds.entry(base).or_default() |= kind == FileKind::Log;
+            if kind == FileKind::Aborted {
+                aborted.insert(base);
+            }
         }
     }
     for (base, _) in kinds.iter().filter(|(_, has_log)| !**has_log) {
-        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::Aborted] {
             let path = kind.path(dir, *base);
             match disk.remove(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -342,10 +312,13 @@ fn prepare(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<Vec<Offset>, E
             }
         }
     }
-    Ok(kinds
-        .into_iter()
-        .filter_map(|(base, has_log)| has_log.then_some(base))
-        .collect())
+    let bases = kinds.into_iter();
+    Ok(Prepared {
+        bases: bases
+            .filter_map(|(base, has_log)| has_log.then_some(base))
+            .collect(),
+        aborted,
+    })
 }
 
 /// The topic that a directory belongs to, if it says so and what it says is whole.

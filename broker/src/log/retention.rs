@@ -137,6 +137,7 @@ impl Log {
             FileKind::OffsetIndex,
             FileKind::TimeIndex,
             FileKind::Snapshot,
+            FileKind::Aborted,
             FileKind::Log,
         ] {
             let path = kind.path(&self.dir, base);

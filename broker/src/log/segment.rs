@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flotilla_protocol::Offset;
 use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
 
+use super::aborted::Aborted;
 use super::disk::Disk;
 use super::error::{During, Error};
 use super::index::{Index, Indexes, OffsetIndex, TimeEntry, TimeIndex};
@@ -23,10 +24,18 @@ pub(super) enum FileKind {
     TimeIndex,
     /// Producer state at the base offset.
     Snapshot,
+    /// Transactions whose abort lies in the segment. There is none where there are none.
+    Aborted,
 }
 
 impl FileKind {
-    pub(super) const ALL: [Self; 4] = [Self::Log, Self::OffsetIndex, Self::TimeIndex, Self::Snapshot];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Log,
+        Self::OffsetIndex,
+        Self::TimeIndex,
+        Self::Snapshot,
+        Self::Aborted,
+    ];
 
     fn extension(self) -> &'static str {
         match self {
@@ -34,6 +43,7 @@ impl FileKind {
             Self::OffsetIndex => "index",
             Self::TimeIndex => "timeindex",
             Self::Snapshot => "snapshot",
+            Self::Aborted => "txnindex",
         }
     }
 
@@ -162,6 +172,8 @@ pub(super) struct Sealed {
     pub size_bytes: u64,
     pub modified_ms: i64,
     pub replaced: Replaced,
+    /// Whether there is an index of aborted transactions.
+    pub has_aborted: bool,
     /// Read when it is asked for first: a start must not open two files for each segment.
     facts: OnceLock<Facts>,
 }
@@ -175,12 +187,13 @@ struct Facts {
 
 impl Sealed {
     /// A segment as it was found on the disk.
-    pub(super) fn found(base: Offset, size_bytes: u64, modified_ms: i64) -> Arc<Self> {
+    pub(super) fn found(base: Offset, size_bytes: u64, modified_ms: i64, has_aborted: bool) -> Arc<Self> {
         Arc::new(Self {
             base,
             size_bytes,
             modified_ms,
             replaced: Replaced::default(),
+            has_aborted,
             facts: OnceLock::new(),
         })
     }
@@ -193,14 +206,36 @@ impl Sealed {
             modified_ms,
             indexes,
             replaced,
+            aborted,
             ..
         } = active;
-        Self::written(*base, *size_bytes, *modified_ms, indexes, replaced.clone())
+        let has_aborted = !aborted.is_empty();
+        Self::written(
+            *base,
+            *size_bytes,
+            *modified_ms,
+            indexes,
+            replaced.clone(),
+            has_aborted,
+        )
     }
 
     /// A segment that compaction has written, indexes included.
-    pub(super) fn rewritten(base: Offset, size_bytes: u64, modified_ms: i64, indexes: &Indexes) -> Arc<Self> {
-        Self::written(base, size_bytes, modified_ms, indexes, Replaced::default())
+    pub(super) fn rewritten(
+        base: Offset,
+        size_bytes: u64,
+        modified_ms: i64,
+        indexes: &Indexes,
+        has_aborted: bool,
+    ) -> Arc<Self> {
+        Self::written(
+            base,
+            size_bytes,
+            modified_ms,
+            indexes,
+            Replaced::default(),
+            has_aborted,
+        )
     }
 
     fn written(
@@ -209,12 +244,14 @@ impl Sealed {
         modified_ms: i64,
         indexes: &Indexes,
         replaced: Replaced,
+        has_aborted: bool,
     ) -> Arc<Self> {
         let sealed = Self {
             base,
             size_bytes,
             modified_ms,
             replaced,
+            has_aborted,
             facts: OnceLock::new(),
         };
         let facts = Facts {
@@ -224,6 +261,18 @@ impl Sealed {
         };
         let _ = sealed.facts.set(facts);
         Arc::new(sealed)
+    }
+
+    /// The same segment, with or without an index of aborted transactions.
+    pub(super) fn with_aborted(&self, has_aborted: bool) -> Arc<Self> {
+        Arc::new(Self {
+            base: self.base,
+            size_bytes: self.size_bytes,
+            modified_ms: self.modified_ms,
+            has_aborted,
+            replaced: self.replaced.clone(),
+            facts: self.facts.clone(),
+        })
     }
 
     fn facts(&self, disk: &dyn Disk, dir: &Path) -> Result<&Facts, Error> {
@@ -413,6 +462,8 @@ pub(super) struct Active {
     pub first_timestamp_ms: i64,
     pub indexes: Indexes,
     pub replaced: Replaced,
+    /// Transactions whose abort lies in the segment, in the order of their markers. Written when it ends or is closed.
+    pub aborted: Arc<Vec<Aborted>>,
 }
 
 impl Active {
@@ -425,6 +476,7 @@ impl Active {
             first_timestamp_ms: -1,
             indexes: Indexes::new(base),
             replaced: Replaced::default(),
+            aborted: Arc::default(),
         }
     }
 }

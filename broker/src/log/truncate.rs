@@ -6,11 +6,13 @@ use flotilla_protocol::Offset;
 use flotilla_protocol::records::BatchHeader;
 
 use super::Log;
+use super::aborted;
 use super::checkpoint::Durability;
 use super::error::{During, Error};
 use super::recovery::resume;
 use super::segment::{Active, FileKind, Visit};
 use super::sound_walk::{CHUNK_BYTES, Walk};
+use crate::partition::producer_state::ProducerState;
 
 impl Log {
     /// Removes all records at or above `offset`, durably, and epochs that begin where the log ends then. Where `offset` lies within a batch, all of that batch goes,
@@ -61,11 +63,18 @@ impl Log {
             active.replaced.set();
             self.remove_segment(active.base)?;
             self.size_bytes -= active.size_bytes;
+            let last = self.sealed.last();
+            let aborted = match last.filter(|last| last.has_aborted) {
+                Some(last) => self.aborted_of(last.base)?,
+                None => Vec::new(),
+            };
             if let Some(sealed) = self.sealed.pop() {
                 sealed.replaced.set();
-                let mut reopened = Active::new(sealed.base, sealed.modified_ms);
-                reopened.size_bytes = sealed.size_bytes;
-                self.active = Some(reopened);
+                self.active = Some(Active {
+                    size_bytes: sealed.size_bytes,
+                    aborted: Arc::new(aborted),
+                    ..Active::new(sealed.base, sealed.modified_ms)
+                });
             }
         }
         let disk = self.storage.disk.clone();
@@ -93,13 +102,25 @@ impl Log {
                 scanned
             }
         };
+        let kept = active.aborted.partition_point(|one| one.last_offset < end);
+        if kept < active.aborted.len() {
+            Arc::make_mut(&mut active.aborted).truncate(kept);
+        }
+        // What an earlier life of the segment wrote may name what is cut off.
+        aborted::write(
+            &*disk,
+            &self.dir,
+            active.base,
+            &active.aborted,
+            Durability::Synced,
+        )?;
         self.active = Some(active);
         self.log_end = end;
         self.log_start = self.log_start.min(end);
         self.synced_end = self.synced_end.min(end);
         self.epochs.truncate_end(end);
         self.forget_gone_damages();
-        self.reload_producers()?;
+        self.reload_producers(None)?;
         if found < end {
             // Compaction has left a gap there: this speaks for it after a crash.
             self.write_snapshot()?;
@@ -185,8 +206,10 @@ impl Log {
         self.epochs
             .persist(&*self.storage.disk, &self.dir, Durability::Synced)
             .during("write", &self.dir)?;
+        // Nothing that producers wrote before is in the log that follows: neither what is open there nor how far they came.
+        self.producers = ProducerState::default();
+        self.remove_snapshots()?;
         // The name of this file is what says where the log begins.
-        self.begin_segment(offset, 0)?;
-        self.reload_producers()
+        self.begin_segment(offset, 0)
     }
 }

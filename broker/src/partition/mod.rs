@@ -5,6 +5,7 @@
 //! - [`leader::Leader`]: high watermark, in-sync replicas, who waits for acknowledgement (KIP-101, 279, 320, 841, 903, 966).
 //! - [`follower::Follower`]: where to fetch from, where to truncate, how high the watermark may go (KIP-279, 595).
 //! - [`producer_state::ProducerState`]: which batches are new, repeated or missing, and where transactions are open (KIP-98, 360).
+//! - [`verification::Guard`]: the answer of a transaction's coordinator still holds when its first batch is appended (KIP-890).
 //! - [`isr::InSync`]: the in-sync set, and the change of it that the controller has not answered yet.
 
 pub mod follower;
@@ -12,6 +13,7 @@ pub mod isr;
 pub mod leader;
 pub mod producer_state;
 pub mod progress;
+pub mod verification;
 pub mod waiting;
 pub mod watermark;
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use flotilla_protocol::records::{BatchHeader, EndTransactionMarker, NO_SEQUENCE};
 use flotilla_protocol::{Offset, ProducerEpoch, ProducerId};
 
+use super::verification::{Guard, Verifications};
+
 /// How many batches of a producer are remembered: as many as an idempotent producer may have in flight.
 pub const BATCHES_MAX: usize = 5;
 /// How many producers are remembered for a partition. Beyond it, those without an open transaction that have been
@@ -103,6 +105,13 @@ pub enum Error {
         /// What came.
         found: ProducerEpoch,
     },
+    /// The batch belongs to no transaction that its coordinator knows of, or to none although one is open. On the wire:
+    /// `INVALID_TXN_STATE`.
+    #[error("the batch of producer {producer_id} fits no open transaction here")]
+    NotInTransaction {
+        /// The producer.
+        producer_id: ProducerId,
+    },
     /// A later coordinator has ended a transaction here. On the wire: `TRANSACTION_COORDINATOR_FENCED`.
     #[error(
         "coordinator epoch {found} of producer {producer_id} is over: {current} has written here already"
@@ -115,6 +124,15 @@ pub enum Error {
         /// What came.
         found: i32,
     },
+}
+
+/// What to do with a marker that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkerVerdict {
+    /// Append it.
+    Accept,
+    /// It has ended its transaction here already: it is as good as appended.
+    Repeated,
 }
 
 /// A transaction that a marker has ended.
@@ -144,12 +162,25 @@ pub enum SnapshotError {
 }
 
 /// The producers of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ProducerState {
     producers: BTreeMap<ProducerId, Producer>,
     /// Open transactions by their first offset.
     open: BTreeMap<Offset, ProducerId>,
+    /// Transactions whose markers are not known to be committed, by their first offset: with the marker's. Another leader
+    /// may have them open still.
+    ended: BTreeMap<Offset, Offset>,
+    verifications: Verifications,
 }
+
+/// Two are the same that say the same of the log. What is under way on top is not compared.
+impl PartialEq for ProducerState {
+    fn eq(&self, other: &Self) -> bool {
+        self.producers == other.producers && self.open == other.open
+    }
+}
+
+impl Eq for ProducerState {}
 
 impl ProducerState {
     /// How many producers are remembered.
@@ -181,11 +212,90 @@ impl ProducerState {
         self.open.first_key_value().map(|(offset, _)| *offset)
     }
 
-    /// The last stable offset: what `read_committed` may see (KIP-98).
+    /// The last stable offset: what `read_committed` may see (KIP-98). A transaction counts as open until its marker is
+    /// committed.
     #[must_use]
     pub fn last_stable_offset(&self, high_watermark: Offset) -> Offset {
-        self.first_open_transaction()
-            .map_or(high_watermark, |open| open.min(high_watermark))
+        let uncommitted = self.ended.iter().find(|(_, marker)| **marker >= high_watermark);
+        let stable = self
+            .first_open_transaction()
+            .map_or(high_watermark, |open| open.min(high_watermark));
+        uncommitted.map_or(stable, |(first, _)| stable.min(*first))
+    }
+
+    /// All below `high_watermark` is committed: forgets which transactions ended there.
+    pub fn committed(&mut self, high_watermark: Offset) {
+        self.ended.retain(|_, marker| *marker >= high_watermark);
+    }
+
+    /// Whether that incarnation of a producer has a transaction open here.
+    #[must_use]
+    pub fn is_in_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.producers
+            .get(&producer_id)
+            .is_some_and(|producer| producer.epoch == epoch && producer.transaction_start.is_some())
+    }
+
+    /// Begins to verify at its coordinator the transaction that a batch is the first one of here (KIP-890). What the
+    /// coordinator says holds as long as no marker comes between.
+    pub fn verify(&mut self, producer_id: ProducerId, epoch: ProducerEpoch, first_sequence: i32) -> Guard {
+        self.verifications.begin(producer_id, epoch, first_sequence)
+    }
+
+    /// A marker of a coordinator comes: what was being verified of the transaction that it ends does not count any more.
+    pub fn marked(&mut self, producer_id: ProducerId, epoch: ProducerEpoch, is_bumped: bool) {
+        self.verifications.marked(producer_id, epoch, is_bumped);
+    }
+
+    /// Holds a batch of a client against the transactions that are open. `guard` is what its verification began with.
+    ///
+    /// # Errors
+    /// [`Error::NotInTransaction`], and [`Error::OutOfOrderSequence`] where an earlier batch is verified still.
+    pub fn check_transaction(&self, header: &BatchHeader, guard: Option<Guard>) -> Result<(), Error> {
+        if !header.has_producer_id() {
+            return Ok(());
+        }
+        let producer_id = header.producer_id;
+        let not_in_transaction = Err(Error::NotInTransaction { producer_id });
+        let open = self
+            .producers
+            .get(&producer_id)
+            .filter(|producer| producer.transaction_start.is_some());
+        match open {
+            Some(_) if !header.is_transactional() => return not_in_transaction,
+            Some(producer) if producer.epoch == header.producer_epoch => return Ok(()),
+            _ if !header.is_transactional() => return Ok(()),
+            _ => {}
+        }
+        let Some(guard) = guard else {
+            return not_in_transaction;
+        };
+        match self.verifications.lowest_sequence(producer_id, guard) {
+            None => not_in_transaction,
+            Some(lowest) if header.base_sequence > lowest => Err(Error::OutOfOrderSequence {
+                producer_id,
+                last: NO_SEQUENCE,
+                found: header.base_sequence,
+            }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Holds a batch of a coordinator against what is known of the producer: it has no sequence that would count.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEpoch`].
+    pub fn check_epoch(&self, header: &BatchHeader) -> Result<(), Error> {
+        match self.producers.get(&header.producer_id) {
+            Some(producer) if header.has_producer_id() && header.producer_epoch < producer.epoch => {
+                Err(Error::InvalidEpoch {
+                    producer_id: header.producer_id,
+                    current: producer.epoch,
+                    found: header.producer_epoch,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Holds a batch of a client against what its producer has written. A producer that is not known here may begin
@@ -243,7 +353,8 @@ impl ProducerState {
         }
     }
 
-    /// Holds the marker of a coordinator against what is known of the producer (KIP-98).
+    /// Holds the marker of a coordinator against what is known of the producer (KIP-98). `is_bumped`: the coordinator raises
+    /// the epoch with each transaction, so that the marker's is higher than that of the records (KIP-890).
     ///
     /// # Errors
     /// [`Error::InvalidEpoch`], [`Error::CoordinatorFenced`].
@@ -252,11 +363,13 @@ impl ProducerState {
         producer_id: ProducerId,
         epoch: ProducerEpoch,
         marker: EndTransactionMarker,
-    ) -> Result<(), Error> {
+        is_bumped: bool,
+    ) -> Result<MarkerVerdict, Error> {
         let Some(producer) = self.producers.get(&producer_id) else {
-            return Ok(());
+            return Ok(MarkerVerdict::Accept);
         };
-        if epoch < producer.epoch {
+        let is_open = producer.transaction_start.is_some();
+        if epoch < producer.epoch || (is_bumped && epoch == producer.epoch && is_open) {
             return Err(Error::InvalidEpoch {
                 producer_id,
                 current: producer.epoch,
@@ -271,7 +384,10 @@ impl ProducerState {
                 found,
             });
         }
-        Ok(())
+        if is_bumped && epoch == producer.epoch {
+            return Ok(MarkerVerdict::Repeated);
+        }
+        Ok(MarkerVerdict::Accept)
     }
 
     /// Notes a batch that is in the log. `marker` is what a control batch says. Gives the transaction that it ends.
@@ -284,6 +400,9 @@ impl ProducerState {
             return None;
         }
         self.make_room(header.producer_id);
+        if header.is_transactional() && !header.is_control() {
+            self.verifications.end(header.producer_id);
+        }
         let producer = self
             .producers
             .entry(header.producer_id)
@@ -304,6 +423,7 @@ impl ProducerState {
                 .first_open_transaction()
                 .map_or(after, |open| open.min(after));
             let (producer_id, committed) = (header.producer_id, marker.committed);
+            self.ended.insert(first_offset, last_offset);
             return Some(EndedTransaction {
                 producer_id,
                 first_offset,
@@ -636,17 +756,95 @@ mod tests {
             committed: true,
             coordinator_epoch,
         };
-        assert_eq!(state.check_marker(ID, ProducerEpoch(5), marker(3)), Ok(()));
-        assert!(matches!(
-            state.check_marker(ID, ProducerEpoch(4), marker(3)),
-            Err(Error::InvalidEpoch { .. })
-        ));
+        let check =
+            |epoch, coordinator| state.check_marker(ID, ProducerEpoch(epoch), marker(coordinator), false);
+        assert_eq!(check(5, 3), Ok(MarkerVerdict::Accept));
+        assert!(matches!(check(4, 3), Err(Error::InvalidEpoch { .. })));
         let fenced = Err(Error::CoordinatorFenced {
             producer_id: ID,
             current: 3,
             found: 2,
         });
-        assert_eq!(state.check_marker(ID, ProducerEpoch(5), marker(2)), fenced);
+        assert_eq!(check(5, 2), fenced);
+    }
+
+    #[test]
+    fn marker_with_a_bumped_epoch_ends_one_transaction_only() {
+        let mut state = state(&[transactional(9, 5, 0, 10)]);
+        let marker = EndTransactionMarker {
+            committed: true,
+            coordinator_epoch: 3,
+        };
+        let check = |state: &ProducerState, epoch| state.check_marker(ID, ProducerEpoch(epoch), marker, true);
+        let invalid = |current, found| {
+            Err(Error::InvalidEpoch {
+                producer_id: ID,
+                current: ProducerEpoch(current),
+                found: ProducerEpoch(found),
+            })
+        };
+        assert_eq!(check(&state, 5), invalid(5, 5));
+        assert_eq!(check(&state, 6), Ok(MarkerVerdict::Accept));
+        end(&mut state, 9, 6, true, 11);
+        assert_eq!(check(&state, 6), Ok(MarkerVerdict::Repeated));
+        // The next transaction is open: the marker of the last one comes again, late.
+        state.append(&transactional(9, 6, 0, 12), None);
+        assert_eq!(check(&state, 6), invalid(6, 6));
+    }
+
+    #[test]
+    fn transaction_is_open_until_its_marker_is_committed() {
+        let mut state = state(&[transactional(1, 0, 0, 10)]);
+        end(&mut state, 1, 0, true, 20);
+        assert_eq!(state.last_stable_offset(Offset(15)), Offset(10));
+        assert_eq!(state.last_stable_offset(Offset(20)), Offset(10));
+        assert_eq!(state.last_stable_offset(Offset(21)), Offset(21));
+        state.committed(Offset(20));
+        assert_eq!(state.last_stable_offset(Offset(20)), Offset(10));
+        state.committed(Offset(21));
+        assert_eq!(state.last_stable_offset(Offset(21)), Offset(21));
+    }
+
+    #[test]
+    fn first_batch_of_a_transaction_needs_a_verification_that_no_marker_ended() {
+        let mut state = ProducerState::default();
+        let first = transactional(9, 0, 0, 10);
+        let not_in_transaction = Err(Error::NotInTransaction { producer_id: ID });
+        assert_eq!(state.check_transaction(&first, None), not_in_transaction);
+        let guard = state.verify(ID, ProducerEpoch(0), 0);
+        assert_eq!(state.check_transaction(&first, Some(guard)), Ok(()));
+        let second = transactional(9, 0, 1, 11);
+        let early = Err(Error::OutOfOrderSequence {
+            producer_id: ID,
+            last: NO_SEQUENCE,
+            found: 1,
+        });
+        assert_eq!(state.check_transaction(&second, Some(guard)), early);
+        state.marked(ID, ProducerEpoch(0), false);
+        end(&mut state, 9, 0, false, 10);
+        assert_eq!(state.check_transaction(&first, Some(guard)), not_in_transaction);
+        let guard = state.verify(ID, ProducerEpoch(0), 0);
+        state.append(&transactional(9, 0, 0, 11), None);
+        assert!(state.is_in_transaction(ID, ProducerEpoch(0)));
+        assert!(!state.is_in_transaction(ID, ProducerEpoch(1)));
+        assert_eq!(state.check_transaction(&transactional(9, 0, 1, 12), None), Ok(()));
+        assert_eq!(
+            state.check_transaction(&batch(0, 1, 1), Some(guard)),
+            not_in_transaction
+        );
+        let newer = transactional(9, 1, 0, 12);
+        assert_eq!(state.check_transaction(&newer, Some(guard)), not_in_transaction);
+    }
+
+    #[test]
+    fn batch_of_a_coordinator_is_held_against_epochs_alone() {
+        let state = state(&[transactional(9, 5, 0, 10)]);
+        assert_eq!(state.check_epoch(&transactional(9, 5, 7, 11)), Ok(()));
+        assert_eq!(state.check_epoch(&transactional(8, 0, 0, 11)), Ok(()));
+        assert!(matches!(
+            state.check_epoch(&transactional(9, 4, 0, 11)),
+            Err(Error::InvalidEpoch { .. })
+        ));
     }
 
     #[test]

@@ -26,9 +26,6 @@ pub(super) fn admit(batch: &Bytes, config: &TopicConfig, now_ms: i64) -> Result<
     }
     let header = records::check(batch, records::Origin::Producer)?;
     check_size(batch.len(), config)?;
-    if header.is_transactional() {
-        return Err(AppendError::Transactional);
-    }
     if config.message_timestamp_type == settings::TimestampType::CreateTime {
         records::check_timestamps(
             &header,
@@ -125,6 +122,9 @@ fn compress_anew(
     let mut builder = BatchBuilder::new(Offset(0)).compression(compression);
     if header.has_producer_id() {
         builder = builder.producer(header.producer_id, header.producer_epoch, header.base_sequence);
+    }
+    if header.is_transactional() {
+        builder = builder.transactional();
     }
     for (delta, record) in (0..).zip(Records::new(header, payload)) {
         let record = record?;
@@ -238,13 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn transactional_batch_is_refused() {
+    fn transactional_batch_stays_one_when_it_is_compressed_anew() {
         let mut builder = BatchBuilder::new(Offset(0))
             .producer(ProducerId(7), ProducerEpoch(1), 5)
             .transactional();
         builder.push(NOW_MS, None, None, &[]);
-        let refused = admit(&builder.build().freeze(), &config(&[]), NOW_MS).unwrap_err();
-        assert_eq!(refused, AppendError::Transactional);
+        let compressed = config(&[("compression.type", "zstd")]);
+        let admitted = admit(&builder.build().freeze(), &compressed, NOW_MS).unwrap();
+        assert_eq!(admitted.header.compression(), Ok(Compression::Zstd));
+        assert!(admitted.header.is_transactional());
     }
 
     #[test]

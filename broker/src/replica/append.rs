@@ -4,11 +4,13 @@ use super::admission::{self, Admitted};
 use super::error::{AppendError, Unavailable};
 use super::hosted::{Hosted, Role, State, Wait};
 use super::refused::Refused;
+use super::transaction::Verification;
 use super::volume::Health;
 use crate::log;
 use crate::partition::follower::{Answer, Ask, Effect, EpochEnd, Local};
 use crate::partition::leader::Outcome;
 use crate::partition::producer_state::{self, Verdict};
+use crate::partition::verification::Guard;
 use bytes::Bytes;
 use flotilla_protocol::records::BatchHeader;
 use flotilla_protocol::{BrokerId, LeaderEpoch, Offset};
@@ -30,11 +32,15 @@ pub enum Acks {
 pub enum Origin {
     /// A client: nothing is believed.
     Client,
+    /// A client, of whose transaction its coordinator has said that the partition belongs to it (KIP-890).
+    Transaction(Verification),
     /// A coordinator of this broker, for an internal topic. It loaded its state in this leader epoch, and must not write
     /// under another.
     Coordinator {
         /// That epoch.
         leader_epoch: LeaderEpoch,
+        /// Of a transaction that was verified.
+        guard: Option<Guard>,
     },
 }
 
@@ -58,7 +64,7 @@ pub struct Appended {
 }
 
 /// The commit of what was appended.
-pub struct Commit(Wait);
+pub struct Commit(pub(super) Wait);
 
 impl Commit {
     /// Waits until all in-sync replicas have the records.
@@ -159,7 +165,7 @@ impl Hosted {
         let now_ms = self.shared.now_ms();
         let config = self.config();
         let admitted = match origin {
-            Origin::Client => admission::admit(records, &config, now_ms)?,
+            Origin::Client | Origin::Transaction(_) => admission::admit(records, &config, now_ms)?,
             Origin::Coordinator { .. } => admission::admit_own(records, &config)?,
         };
         let mut state = self.lock()?;
@@ -171,9 +177,10 @@ impl Hosted {
                 return Err(error);
             }
         };
-        let verdict = match state.log.producers().check(&header) {
+        let verdict = match check_producer(&state, &header, origin, leader_epoch) {
             Ok(verdict) => verdict,
-            Err(error) => return Err(in_order(&mut state.refused, &header, error)),
+            Err(AppendError::Producer(error)) => return Err(in_order(&mut state.refused, &header, error)),
+            Err(error) => return Err(error),
         };
         let (base_offset, last_offset, log_append_time_ms, is_duplicate) = match verdict {
             Verdict::Accept => {
@@ -214,11 +221,16 @@ impl Hosted {
         })
     }
 
-    fn may_append(&self, state: &State, acks: Acks, origin: Origin) -> Result<LeaderEpoch, AppendError> {
+    pub(super) fn may_append(
+        &self,
+        state: &State,
+        acks: Acks,
+        origin: Origin,
+    ) -> Result<LeaderEpoch, AppendError> {
         let Role::Leader(leader) = &state.role else {
             return Err(Unavailable::NotLeader.into());
         };
-        if let Origin::Coordinator { leader_epoch } = origin
+        if let Origin::Coordinator { leader_epoch, .. } = origin
             && leader_epoch != leader.epoch()
         {
             return Err(Unavailable::NotLeader.into());
@@ -233,7 +245,7 @@ impl Hosted {
         }
     }
 
-    fn append_failed(&self, error: log::Error) -> AppendError {
+    pub(super) fn append_failed(&self, error: log::Error) -> AppendError {
         self.disk_failed(&error);
         match error {
             log::Error::Batch(error) => AppendError::Batch(error),
@@ -365,6 +377,8 @@ impl Hosted {
             }
             Effect::HighWatermark(offset) => {
                 state.high_watermark = offset.min(state.log.log_end()).max(state.high_watermark);
+                let committed = state.high_watermark;
+                state.log.committed(committed);
             }
             Effect::LogStart(offset) => {
                 // Nothing goes that is not known here as committed.
@@ -376,6 +390,34 @@ impl Hosted {
         }
         Ok(())
     }
+}
+
+/// Holds a batch against what its producer has written, and against its transactions.
+fn check_producer(
+    state: &State,
+    header: &BatchHeader,
+    origin: Origin,
+    leader_epoch: LeaderEpoch,
+) -> Result<Verdict, AppendError> {
+    let producers = state.log.producers();
+    let guard = match origin {
+        Origin::Client => None,
+        // Under another leadership the log may be another.
+        Origin::Transaction(verified) if verified.leader_epoch != leader_epoch => {
+            return Err(Unavailable::NotLeader.into());
+        }
+        Origin::Transaction(verified) => Some(verified.guard),
+        Origin::Coordinator { guard, .. } => {
+            producers.check_epoch(header)?;
+            producers.check_transaction(header, guard)?;
+            return Ok(Verdict::Accept);
+        }
+    };
+    let verdict = producers.check(header)?;
+    if verdict == Verdict::Accept {
+        producers.check_transaction(header, guard)?;
+    }
+    Ok(verdict)
 }
 
 fn local(state: &State) -> Local {

@@ -65,9 +65,6 @@ pub enum AppendError {
     /// Records without a key on a compacted topic, by their place in the batch.
     #[error("{} records have no key, which a compacted topic needs", .0.len())]
     WithoutKey(Vec<i32>),
-    /// Transactions are not supported.
-    #[error("transactional records are not supported")]
-    Transactional,
     /// The idempotent producer's place does not fit (KIP-98).
     #[error(transparent)]
     Producer(#[from] crate::partition::producer_state::Error),

@@ -296,6 +296,7 @@ impl Hosted {
             match effect {
                 Effect::HighWatermark(offset) => {
                     state.high_watermark = offset;
+                    state.log.committed(offset);
                     state.watchers.high_watermark_moved();
                 }
                 Effect::Answer(waiter, outcome) => {

@@ -28,6 +28,7 @@ mod replicas;
 mod scrub;
 mod stepped;
 mod throttle;
+mod transaction;
 mod upkeep;
 mod volume;
 
@@ -44,6 +45,7 @@ pub use producer_ids::{NoProducerId, ProducerIds};
 pub use read::{At, Listed, Part, Query, Reader, Upto};
 pub use replicas::Replicas;
 pub use stepped::{Altering, Asking, Lane, Later, Round, Stored, Syncing, VolumeFailed};
+pub use transaction::{ActiveProducer, Marked, Marker, Verification};
 pub use upkeep::Running;
 pub use volume::{Health, Volume};
 

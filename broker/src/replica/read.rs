@@ -2,7 +2,7 @@
 
 use super::error::{ReadError, Unavailable};
 use super::hosted::{Hosted, Role, State};
-use crate::log::{self, Plan, Target};
+use crate::log::{self, Aborted, AbortedSearch, Plan, Target};
 use crate::partition::check_epoch;
 use crate::partition::follower::EpochEnd;
 use crate::partition::leader::{Leader, NotCounted};
@@ -96,6 +96,8 @@ pub struct Part {
     pub size_bytes: usize,
     /// Where to go on.
     pub next_offset: Offset,
+    /// For readers of what is decided: transactions that were aborted, of which there may be records here.
+    pub aborted: Vec<Aborted>,
 }
 
 /// A place in time (KIP-79, KIP-734).
@@ -143,14 +145,18 @@ fn leader_of(state: &State, asked: LeaderEpoch) -> Result<&Leader, Unavailable> 
 fn bound(state: &State, upto: Upto) -> Offset {
     match upto {
         Upto::LogEnd => state.log.log_end(),
-        // Transactional records are refused, so that nothing committed is undecided.
-        Upto::HighWatermark | Upto::LastStable => state.high_watermark,
+        Upto::HighWatermark => state.high_watermark,
+        // A transaction may have begun where DeleteRecords has moved the start beyond.
+        Upto::LastStable => state
+            .log
+            .last_stable_offset(state.high_watermark)
+            .max(state.log.log_start().min(state.high_watermark)),
     }
 }
 
 enum Begun {
     Done(Part),
-    Reading(Part, Plan),
+    Reading(Part, Plan, Option<AbortedSearch>),
 }
 
 impl Hosted {
@@ -165,20 +171,25 @@ impl Hosted {
     ) -> Result<Part, ReadError> {
         let mut counts = counts;
         for _ in 0..PLANS_MAX {
-            let (mut part, plan) = match self.begin(query, reader, bytes_max, min_one_batch, counts)? {
-                Begun::Done(part) => return Ok(part),
-                Begun::Reading(part, plan) => (part, plan),
-            };
+            let (mut part, plan, search) =
+                match self.begin(query, reader, bytes_max, min_one_batch, counts)? {
+                    Begun::Done(part) => return Ok(part),
+                    Begun::Reading(part, plan, search) => (part, plan, search),
+                };
             counts = false;
-            match self.run_plan(plan).await? {
-                Some(read) => {
-                    part.size_bytes = read.size_bytes;
-                    part.next_offset = read.next_offset;
-                    part.records = read.batches;
-                    return Ok(part);
-                }
-                None => continue,
+            let Some(read) = self.run_plan(plan).await? else {
+                continue;
+            };
+            if let Some(search) = search.filter(|_| read.size_bytes > 0) {
+                let Some(aborted) = self.run_search(search, read.next_offset).await? else {
+                    continue;
+                };
+                part.aborted = aborted;
             }
+            part.size_bytes = read.size_bytes;
+            part.next_offset = read.next_offset;
+            part.records = read.batches;
+            return Ok(part);
         }
         Err(ReadError::Disk(
             "segments go faster than they can be read".to_owned(),
@@ -239,6 +250,7 @@ impl Hosted {
             records: Vec::new(),
             size_bytes: 0,
             next_offset: query.offset,
+            aborted: Vec::new(),
         };
         let bytes_max = bytes_max.min(query.bytes_max);
         if part.diverging.is_some() || (bytes_max == 0 && !min_one_batch) {
@@ -253,7 +265,40 @@ impl Hosted {
                 min_one_batch,
             )
             .map_err(|error| self.read_failed(&error))?;
-        Ok(Begun::Reading(part, plan))
+        let search = (reader.upto() == Upto::LastStable).then(|| state.log.aborted_search(query.offset));
+        Ok(Begun::Reading(part, plan, search))
+    }
+
+    /// None: the log moved on meanwhile, and the read is to be planned anew.
+    async fn run_search(
+        self: &Arc<Self>,
+        search: AbortedSearch,
+        upto: Offset,
+    ) -> Result<Option<Vec<Aborted>>, ReadError> {
+        let found = if search.blocks() {
+            let done = self.shared.off_reactor(move || search.run(upto)).await;
+            done.map_err(|stopped| ReadError::Disk(stopped.to_string()))?
+        } else {
+            search.run(upto)
+        };
+        match found {
+            Ok(aborted) => Ok(Some(aborted)),
+            Err(log::Error::Removed { .. }) => Ok(None),
+            Err(log::Error::Damaged { .. }) => {
+                let hosted = self.clone();
+                let mended = self.shared.off_reactor(move || {
+                    let mut state = hosted.lock()?;
+                    let mended = state.log.mend_aborted();
+                    drop(state);
+                    mended.map_err(|error| hosted.read_failed(&error))
+                });
+                let mended = mended.await;
+                mended
+                    .map_err(|stopped| ReadError::Disk(stopped.to_string()))?
+                    .map(|()| None)
+            }
+            Err(error) => Err(self.read_failed(&error)),
+        }
     }
 
     fn count(&self, state: &mut State, query: &Query, reader: Reader) -> Result<(), ReadError> {
@@ -343,6 +388,7 @@ impl Hosted {
                     records: Vec::new(),
                     size_bytes: 0,
                     next_offset: from,
+                    aborted: Vec::new(),
                 };
                 (part, plan)
             };

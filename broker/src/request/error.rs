@@ -102,7 +102,7 @@ pub fn of_append(error: &AppendError) -> ErrorCode {
         AppendError::Empty | AppendError::WithoutKey(_) => ErrorCode::InvalidRecord,
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-        AppendError::Transactional => ErrorCode::InvalidTxnState,
+        AppendError::Producer(producer_state::Error::NotInTransaction { .. }) => ErrorCode::InvalidTxnState,
         AppendError::Producer(producer_state::Error::OutOfOrderSequence { .. }) => {
             ErrorCode::OutOfOrderSequenceNumber
         }

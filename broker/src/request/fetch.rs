@@ -3,11 +3,12 @@
 use super::leader_hint::LeaderHints;
 use super::{Context, error};
 use crate::auth::{Operation, ResourceType};
+use crate::log::Aborted;
 use crate::metadata::Image;
 use crate::replica::{Fetch, Part, PartitionKey, Query, ReadError, Reader};
 use flotilla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use flotilla_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use flotilla_protocol::messages::{FetchRequest, FetchResponse};
 use flotilla_protocol::{
@@ -315,7 +316,7 @@ fn partition(index: i32, part: Result<Part, ReadError>, reader: Reader) -> Parti
                     epoch: end.epoch.0,
                     end_offset: end.end.0,
                 }),
-            aborted_transactions: read_committed.then(Vec::new),
+            aborted_transactions: read_committed.then(|| part.aborted.iter().map(aborted).collect()),
             records: Some(part.records.into()),
             ..PartitionData::default()
         },
@@ -334,6 +335,13 @@ fn partition(index: i32, part: Result<Part, ReadError>, reader: Reader) -> Parti
             }
             data
         }
+    }
+}
+
+fn aborted(transaction: &Aborted) -> AbortedTransaction {
+    AbortedTransaction {
+        producer_id: transaction.producer_id.0,
+        first_offset: transaction.first_offset.0,
     }
 }
 

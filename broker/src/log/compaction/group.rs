@@ -50,7 +50,7 @@ mod tests {
     fn grouped(segments: &[(i64, u64, i64)], config: &Config) -> Vec<Vec<i64>> {
         let segments: Vec<_> = segments
             .iter()
-            .map(|(base, bytes, end)| (Sealed::found(Offset(*base), *bytes, 0), Offset(*end)))
+            .map(|(base, bytes, end)| (Sealed::found(Offset(*base), *bytes, 0, false), Offset(*end)))
             .collect();
         let bases = |group: &Group| group.iter().map(|segment| segment.base.0).collect();
         groups(&segments, config).iter().map(bases).collect()

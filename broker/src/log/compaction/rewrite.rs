@@ -217,6 +217,8 @@ pub struct Cleaned {
     pub(super) group: Group,
     pub(super) size_bytes: u64,
     pub(super) indexes: Indexes,
+    /// Offsets of the markers that are left out, in order.
+    pub(super) markers_gone: Vec<Offset>,
     /// Its files are still under their first names.
     pub(super) is_draft: bool,
 }
@@ -231,6 +233,7 @@ impl Cleaned {
             group,
             size_bytes: 0,
             indexes,
+            markers_gone: Vec::new(),
             is_draft: true,
         }
     }
@@ -423,19 +426,31 @@ impl Output {
             self.copy(source, same_bytes)?;
         }
         let bytes: &[u8] = match kept {
-            Kept::Nothing => return Ok(()),
+            Kept::Nothing => {
+                self.marker_goes(header);
+                return Ok(());
+            }
             Kept::Same => batch,
             Kept::Changed(bytes) => bytes,
         };
-        let header = BatchHeader::parse(bytes)?;
+        let left = BatchHeader::parse(bytes)?;
+        if left.records_count == 0 {
+            self.marker_goes(header);
+        }
         self.cleaned
             .indexes
-            .add_batch(self.size_bytes(), &header, self.interval);
+            .add_batch(self.size_bytes(), &left, self.interval);
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= self.buffer_bytes {
             self.flush()?;
         }
         Ok(())
+    }
+
+    fn marker_goes(&mut self, header: &BatchHeader) {
+        if header.is_control() {
+            self.cleaned.markers_gone.push(header.last_offset());
+        }
     }
 
     fn copy(&mut self, source: &Path, bytes: u64) -> Result<(), Error> {

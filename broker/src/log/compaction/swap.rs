@@ -12,6 +12,8 @@ use flotilla_protocol::Offset;
 
 use super::rewrite::{Cleaned, beside};
 use crate::log::Log;
+use crate::log::aborted::{self, Aborted};
+use crate::log::checkpoint::Durability;
 use crate::log::damage::Damage;
 use crate::log::disk::{Disk, Entry};
 use crate::log::error::{During, Error};
@@ -43,6 +45,7 @@ impl Log {
             return Err(Error::Removed { path });
         }
         let disk = Arc::clone(&self.storage.disk);
+        let has_aborted = self.merge_aborted(&cleaned)?;
         for kind in INDEXES.into_iter().chain([FileKind::Log]) {
             let (from, to) = (cleaned.path(kind), swap_path(kind, &self.dir, base));
             disk.rename(&from, &to).during("rename", &from)?;
@@ -68,7 +71,13 @@ impl Log {
             .map(|segment| segment.modified_ms)
             .max()
             .unwrap_or(0);
-        let segment = Sealed::rewritten(base, cleaned.size_bytes, modified_ms, &cleaned.indexes);
+        let segment = Sealed::rewritten(
+            base,
+            cleaned.size_bytes,
+            modified_ms,
+            &cleaned.indexes,
+            has_aborted,
+        );
         self.sealed.splice(range, [segment]);
         // What was found broken since they were read whole is gone with them.
         let is_left = |damage: &&Damage| covers.iter().all(|base| damage.segment != *base);
@@ -78,6 +87,34 @@ impl Log {
         self.tail.forget_below(end.unwrap_or(self.log_end));
         self.size_bytes = self.size_bytes - before + cleaned.size_bytes;
         Ok(before.saturating_sub(cleaned.size_bytes))
+    }
+
+    /// Lists the aborted transactions of all segments of the group for the first of them, and says whether there are any. One
+    /// whose marker is left out has no records any more either: a reader who is told of it, and meets no marker, takes what
+    /// the producer wrote later for aborted.
+    ///
+    /// A crash before the swap leaves some listed twice, or some unlisted of which only the marker is there. Readers
+    /// pass over both.
+    fn merge_aborted(&self, cleaned: &Cleaned) -> Result<bool, Error> {
+        if !cleaned.group.iter().any(|segment| segment.has_aborted) {
+            return Ok(false);
+        }
+        let disk = &*self.storage.disk;
+        let mut merged: Vec<Aborted> = Vec::new();
+        for segment in cleaned.group.iter().filter(|segment| segment.has_aborted) {
+            for aborted in self.aborted_of(segment.base)? {
+                let is_gone = cleaned.markers_gone.binary_search(&aborted.last_offset).is_ok();
+                let is_listed = merged
+                    .last()
+                    .is_some_and(|last| last.last_offset >= aborted.last_offset);
+                if !is_gone && !is_listed {
+                    merged.push(aborted);
+                }
+            }
+        }
+        let base = cleaned.group[0].base;
+        aborted::write(disk, &self.dir, base, &merged, Durability::Synced)?;
+        Ok(!merged.is_empty())
     }
 }
 

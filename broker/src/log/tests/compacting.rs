@@ -6,7 +6,8 @@ mod model;
 mod transactional;
 
 use flotilla_protocol::records::{
-    BatchHeader, Compression, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Records, decompress, parse_batches,
+    BatchHeader, Compression, ControlType, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Records, decompress,
+    parse_batches,
 };
 use flotilla_protocol::{ProducerEpoch, ProducerId};
 
@@ -91,6 +92,31 @@ fn records(log: &Log) -> Vec<(i64, String, Option<String>)> {
         }
     }
     found
+}
+
+/// The same as a reader sees it who wants what is committed, and goes by what the log says of aborted transactions.
+fn committed(log: &Log) -> Vec<(i64, String, Option<String>)> {
+    let mut told = log.aborted_search(log.log_start()).run(log.log_end()).unwrap();
+    told.sort_by_key(|aborted| aborted.first_offset);
+    let mut told = told.into_iter().peekable();
+    let mut aborted = std::collections::BTreeSet::new();
+    let mut hidden = std::collections::BTreeSet::new();
+    for (header, payload) in batches(log) {
+        while let Some(next) = told.next_if(|next| next.first_offset <= header.last_offset()) {
+            aborted.insert(next.producer_id);
+        }
+        if header.is_control() {
+            let record = Records::new(&header, &payload).next().map(Result::unwrap);
+            if record.is_some_and(|record| ControlType::from_key(record.key) == Ok(ControlType::Abort)) {
+                aborted.remove(&header.producer_id);
+            }
+        } else if header.is_transactional() && aborted.contains(&header.producer_id) {
+            hidden.extend(header.base_offset.0..=header.last_offset().0);
+        }
+    }
+    let mut records = records(log);
+    records.retain(|(offset, ..)| !hidden.contains(offset));
+    records
 }
 
 fn found(records: &[(i64, &str, Option<&str>)]) -> Vec<(i64, String, Option<String>)> {

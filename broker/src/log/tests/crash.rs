@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use flotilla_protocol::records::{BatchHeader, Origin, check, parse_batches};
+use flotilla_protocol::records::{
+    BatchHeader, ControlType, EndTransactionMarker, Origin, check, parse_batches,
+};
 use flotilla_protocol::{ProducerEpoch, ProducerId};
 use proptest::prelude::*;
 
@@ -17,6 +19,13 @@ enum Step {
     },
     AppendMany {
         batches: usize,
+    },
+    Transactional {
+        producer: i64,
+    },
+    EndTransaction {
+        producer: i64,
+        committed: bool,
     },
     NewEpoch,
     Sync,
@@ -37,6 +46,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (1..5_usize, 0..120_usize, -1..3_i64)
             .prop_map(|(records, value_bytes, producer)| Step::Append { records, value_bytes, producer }),
         2 => (1..6_usize).prop_map(|batches| Step::AppendMany { batches }),
+        4 => (10..13_i64).prop_map(|producer| Step::Transactional { producer }),
+        3 => (10..13_i64, any::<bool>()).prop_map(|(producer, committed)| Step::EndTransaction { producer, committed }),
         1 => Just(Step::NewEpoch),
         3 => Just(Step::Sync),
         1 => Just(Step::Checkpoint),
@@ -125,6 +136,25 @@ impl World {
             Step::AppendMany { batches } => {
                 let many: Vec<BytesMut> = (0..batches).map(|_| self.build(1, 5, -1)).collect();
                 self.append(many.concat().as_slice().into());
+            }
+            Step::Transactional { producer } => {
+                let sequence = self.sequences.entry(producer).or_default();
+                let mut builder = BatchBuilder::new(Offset(0))
+                    .producer(ProducerId(producer), ProducerEpoch(0), *sequence)
+                    .transactional();
+                *sequence += 1;
+                self.clock_ms += 1;
+                builder.push(self.clock_ms, None, Some(b"in doubt"), &[]);
+                self.append(builder.build());
+            }
+            Step::EndTransaction { producer, committed } => {
+                let marker = EndTransactionMarker {
+                    committed,
+                    coordinator_epoch: 0,
+                };
+                self.clock_ms += 1;
+                let batch = marker.batch(ProducerId(producer), ProducerEpoch(0), self.clock_ms);
+                self.append(batch.build());
             }
             Step::NewEpoch => {
                 self.epoch += 1;
@@ -259,15 +289,75 @@ impl World {
                 assert!(self.log.producers().get(header.producer_id).is_some());
             }
         }
+        self.verify_aborted();
         for producer in self.sequences.keys() {
             let last = live
                 .iter()
                 .rev()
-                .find(|(header, _)| header.producer_id.0 == *producer);
+                .find(|(header, _)| header.producer_id.0 == *producer && !header.is_control());
             if let Some((header, _)) = last {
                 let known = self.log.producers().get(ProducerId(*producer)).unwrap();
                 assert_eq!(known.last_sequence(), header.last_sequence());
             }
+        }
+    }
+}
+
+impl World {
+    /// Aborted transactions that the log still has all records of are found, wherever they are looked for from.
+    fn verify_aborted(&self) {
+        let (start, end) = (self.log.log_start(), self.log.log_end());
+        let mut open = BTreeMap::new();
+        let mut aborted = Vec::new();
+        for (header, bytes) in &self.batches {
+            let producer_id = header.producer_id;
+            if header.is_control() {
+                let Some(first_offset) = open.remove(&producer_id) else {
+                    continue;
+                };
+                if ControlType::of_batch(header, bytes).unwrap() == Some(ControlType::Abort) {
+                    aborted.push((producer_id, first_offset, header.base_offset));
+                }
+            } else if header.is_transactional() {
+                open.entry(producer_id).or_insert(header.base_offset);
+            }
+        }
+        let whole = |(_, first, _): &&(ProducerId, Offset, Offset)| *first >= start;
+        for (from, upto) in [
+            (start, end),
+            (start, start.plus(2)),
+            (start.plus((end.0 - start.0) / 2), end),
+        ] {
+            let found = self.log.aborted_search(from).run(upto).unwrap();
+            let found: Vec<_> = found
+                .iter()
+                .map(|one| (one.producer_id, one.first_offset, one.last_offset))
+                .collect();
+            let expected = aborted
+                .iter()
+                .filter(|(_, first, last)| *last >= from && *first < upto);
+            let expected: Vec<_> = expected.filter(whole).collect();
+            let found: Vec<_> = found.iter().filter(whole).collect();
+            assert!(expected.iter().all(|one| found.contains(one)));
+            // Where its beginning went with an old segment, a transaction may have begun anew.
+            let began_before = |one: &(ProducerId, Offset, Offset)| {
+                aborted
+                    .iter()
+                    .any(|(id, first, last)| (*id, *last) == (one.0, one.2) && *first < start)
+            };
+            assert!(
+                found
+                    .iter()
+                    .all(|one| expected.contains(one) || began_before(one))
+            );
+        }
+        // Where retention took the beginning away, a transaction may have been forgotten as a whole.
+        let first_open = open.values().copied().filter(|first| *first >= start).min();
+        let stable = self.log.producers().first_open_transaction();
+        match first_open {
+            Some(first) => assert!(stable.is_some_and(|stable| stable <= first)),
+            None if open.is_empty() => assert!(stable.is_none_or(|stable| stable < start)),
+            None => {}
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Bytes that are not what was written.
 
+use flotilla_protocol::records::{BatchHeader, EndTransactionMarker};
+use flotilla_protocol::{ProducerEpoch, ProducerId};
+
 use super::*;
 
 /// A log over several segments that was closed, and all that it holds.
@@ -511,4 +514,110 @@ fn directory_never_belongs_to_another_topic_by_a_changed_letter() {
             "byte {at}"
         );
     }
+}
+
+fn in_transaction(log: &mut Log, sequence: i32) {
+    let mut builder = BatchBuilder::new(Offset(0))
+        .producer(ProducerId(1), ProducerEpoch(0), sequence)
+        .transactional();
+    builder.push(0, Some(b"key"), Some(b"in doubt"), &[]);
+    log.append_leader(builder.build(), EPOCH, 0).unwrap();
+}
+
+fn abort(log: &mut Log) {
+    let marker = EndTransactionMarker {
+        committed: false,
+        coordinator_epoch: 1,
+    };
+    let batch = marker.batch(ProducerId(1), ProducerEpoch(0), 0).build();
+    log.append_leader(batch, EPOCH, 0).unwrap();
+}
+
+/// First record and marker of each aborted transaction, or that the list is damaged.
+fn listed(log: &Log) -> Option<Vec<(i64, i64)>> {
+    match log.aborted_search(Offset(0)).run(log.log_end()) {
+        Ok(found) => Some(
+            found
+                .iter()
+                .map(|one| (one.first_offset.0, one.last_offset.0))
+                .collect(),
+        ),
+        Err(Error::Damaged { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn damaged_list_of_aborted_transactions_is_built_anew() {
+    let aborted = || {
+        let (disk, storage, mut log) = new(small());
+        in_transaction(&mut log, 0);
+        abort(&mut log);
+        in_transaction(&mut log, 1);
+        log.roll(0).unwrap();
+        abort(&mut log);
+        in_transaction(&mut log, 2);
+        abort(&mut log);
+        log.roll(0).unwrap();
+        in_transaction(&mut log, 3);
+        abort(&mut log);
+        log.close().unwrap();
+        (disk, storage)
+    };
+    let expected = vec![(0, 1), (2, 3), (4, 5), (6, 7)];
+    let lists = ending(&aborted().0, ".txnindex");
+    assert_eq!(lists.len(), 3);
+    for path in lists {
+        let length = aborted().0.stat(&path).unwrap().size_bytes as usize;
+        for at in 0..length {
+            for cuts in [false, true] {
+                let (disk, storage) = aborted();
+                disk.tamper(&path, |bytes| match cuts {
+                    false => bytes[at] ^= 0x10,
+                    true => bytes.truncate(at),
+                });
+                let what = format!("{} byte {at}, cut: {cuts}", path.display());
+                let (mut log, recovery) = open(&storage, options(small(), true));
+                assert_eq!(recovery, Recovery::default(), "{what}");
+                if let Some(listed) = listed(&log) {
+                    // That of the active segment is read when the log is opened. One that lost whole entries looks whole.
+                    let lost = usize::from(cuts && at == 38);
+                    assert_eq!(listed.len(), expected.len() - lost, "{what}");
+                    continue;
+                }
+                log.mend_aborted().unwrap();
+                assert_eq!(listed(&log).as_ref(), Some(&expected), "{what}");
+                log.close().unwrap();
+                let (log, _) = open(&storage, options(small(), true));
+                assert_eq!(listed(&log).as_ref(), Some(&expected), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn marker_that_is_broken_at_the_start_ends_its_transaction_once_it_is_mended() {
+    let (disk, storage, mut log) = new(small());
+    in_transaction(&mut log, 0);
+    abort(&mut log);
+    fill(&mut log, 2);
+    log.close().unwrap();
+    let all = read_all(&log, Offset(0), 1 << 20);
+    let marker = BatchHeader::parse(&all).unwrap().size_bytes();
+    let path = ending(&disk, ".log").remove(0);
+    disk.tamper(&path, |bytes| bytes[marker + 65] ^= 1);
+    let opened = OpenOptions {
+        recovery_point: Some(log.log_end()),
+        ..options(small(), false)
+    };
+    let (mut log, _) = open(&storage, opened);
+    let damage = log.damages()[0].clone();
+    assert_eq!((damage.from, damage.next), (Offset(1), Offset(2)));
+    // Nobody who reads what is decided gets further, and what comes behind it is known.
+    assert_eq!(log.last_stable_offset(log.log_end()), Offset(0));
+    in_transaction(&mut log, 1);
+    let good = Bytes::copy_from_slice(&all[marker..]);
+    assert_eq!(log.mend(&damage, &good, 0).unwrap(), Mended::Whole);
+    assert_eq!(listed(&log), Some(vec![(0, 1)]));
+    assert_eq!(log.last_stable_offset(log.log_end()), Offset(6));
 }

@@ -445,3 +445,20 @@ fn producers_are_remembered_over_roll_restart_and_truncation() {
         );
     }
 }
+
+#[test]
+fn log_that_starts_over_knows_no_producers_of_before() {
+    let (_, storage, mut log) = new(small());
+    let mut builder = BatchBuilder::new(Offset(0))
+        .producer(ProducerId(4), ProducerEpoch(0), 0)
+        .transactional();
+    builder.push(0, None, Some(b"in doubt"), &[]);
+    log.append_leader(builder.build(), EPOCH, 0).unwrap();
+    log.close().unwrap();
+    log.start_over_at(Offset(9)).unwrap();
+    assert!(log.producers().is_empty());
+    assert_eq!(log.last_stable_offset(Offset(9)), Offset(9));
+    drop(log);
+    let (log, _) = open(&storage, options(small(), false));
+    assert!(log.producers().is_empty());
+}

@@ -7,11 +7,11 @@ use crate::partition::producer_state;
 use crate::replica::append::{Fetched, Said};
 use crate::replica::testing::{self, broker, fold, image, partition, setting, topic};
 use crate::replica::{
-    Acks, AppendError, At, Fetch, Health, LeadershipChange, Listed, Origin, Query, ReadError, Reader, Role,
-    Unavailable, Upto,
+    Acks, AppendError, At, Fetch, Health, LeadershipChange, Listed, Marker, Origin, Query, ReadError, Reader,
+    Role, Unavailable, Upto,
 };
 use flotilla_control::proto::metadata as proto;
-use flotilla_protocol::{BrokerId, LeaderEpoch};
+use flotilla_protocol::{BrokerId, LeaderEpoch, ProducerEpoch, ProducerId};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -347,6 +347,7 @@ async fn coordinator_of_an_earlier_epoch_may_not_write() {
     let put = |epoch| {
         let origin = Origin::Coordinator {
             leader_epoch: LeaderEpoch(epoch),
+            guard: None,
         };
         site.replicas.append(key(1, 0), &batch(&["a"]), Acks::All, origin)
     };
@@ -613,4 +614,153 @@ async fn leader_that_was_deposed_before_it_wrote_forgets_its_epoch_and_follows()
         (ask.fetch_offset, ask.last_fetched_epoch),
         (Offset(1), LeaderEpoch(4))
     );
+}
+
+fn transactional(sequence: i32, value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(Offset(0))
+        .producer(ProducerId(7), ProducerEpoch(0), sequence)
+        .transactional();
+    builder.push(crate::clock::now_ms(), None, Some(value.as_bytes()), &[]);
+    builder.build().freeze()
+}
+
+fn marker(epoch: i16, committed: bool) -> Marker {
+    Marker {
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(epoch),
+        committed,
+        coordinator_epoch: 1,
+        is_bumped: true,
+    }
+}
+
+async fn ended(site: &Site, marker: &Marker) -> Offset {
+    let marked = site.replicas.end_transaction(key(1, 0), marker, None).unwrap();
+    marked.commit.unwrap().wait(SOON).await.unwrap();
+    marked.end
+}
+
+async fn read_committed(site: &Site) -> (Offset, usize, Vec<(i64, i64)>) {
+    let mut fetch = fetch(0, 0, Duration::ZERO);
+    fetch.reader = Reader::Consumer { read_committed: true };
+    let part = site.replicas.fetch(&fetch).await.remove(0).unwrap();
+    let aborted = part.aborted.iter();
+    let aborted = aborted
+        .map(|one| (one.producer_id.0, one.first_offset.0))
+        .collect();
+    (part.last_stable_offset, part.size_bytes, aborted)
+}
+
+#[tokio::test]
+async fn reader_of_what_is_decided_waits_for_the_marker_and_hears_of_aborts() {
+    let site = site(&alone());
+    committed(&site.replicas, &["before"]).await;
+    let batch = transactional(0, "one");
+    let verified = site.replicas.verification(key(1, 0), &batch).unwrap().unwrap();
+    let origin = Origin::Transaction(verified);
+    let put = |batch, origin| site.replicas.append(key(1, 0), batch, Acks::All, origin);
+    let refused = put(&batch, Origin::Client).unwrap_err();
+    let not_in_transaction = AppendError::Producer(producer_state::Error::NotInTransaction {
+        producer_id: ProducerId(7),
+    });
+    assert_eq!(refused, not_in_transaction);
+    put(&batch, origin)
+        .unwrap()
+        .commit
+        .unwrap()
+        .wait(SOON)
+        .await
+        .unwrap();
+    // It is open now: nobody need be asked any more.
+    let second = transactional(1, "two");
+    assert_eq!(site.replicas.verification(key(1, 0), &second), Ok(None));
+    put(&second, Origin::Client)
+        .unwrap()
+        .commit
+        .unwrap()
+        .wait(SOON)
+        .await
+        .unwrap();
+    let (stable, size, aborted) = read_committed(&site).await;
+    assert_eq!((stable, aborted), (Offset(1), vec![]));
+    assert!(size > 0 && size < batch.len() * 2);
+    let latest = |read_committed| {
+        let reader = Some(Reader::Consumer { read_committed });
+        let listed = site
+            .replicas
+            .list_offset(key(1, 0), At::Latest, LeaderEpoch(3), reader);
+        async move { listed.await.unwrap().unwrap().offset }
+    };
+    assert_eq!((latest(true).await, latest(false).await), (Offset(1), Offset(3)));
+    let producers = site.replicas.active_producers(key(1, 0)).unwrap();
+    assert_eq!(producers[0].transaction_start, Some(Offset(1)));
+
+    assert_eq!(ended(&site, &marker(1, false)).await, Offset(4));
+    let (stable, _, aborted) = read_committed(&site).await;
+    assert_eq!((stable, aborted), (Offset(4), vec![(7, 1)]));
+    // The same marker again is harmless, and one of the transaction's own epoch is of the past.
+    assert_eq!(ended(&site, &marker(1, false)).await, Offset(4));
+    let late = site.replicas.end_transaction(key(1, 0), &marker(0, true), None);
+    assert!(matches!(
+        late.unwrap_err(),
+        AppendError::Producer(producer_state::Error::InvalidEpoch { .. })
+    ));
+    let again = site
+        .replicas
+        .fetch(&fetch(0, 0, Duration::ZERO))
+        .await
+        .remove(0)
+        .unwrap();
+    assert_eq!(again.aborted, vec![], "who reads everything needs no list");
+}
+
+#[tokio::test]
+async fn marker_of_the_transaction_before_does_not_get_in_the_way_of_the_next() {
+    let site = site(&alone());
+    let of_epoch = |epoch| {
+        let mut builder = BatchBuilder::new(Offset(0))
+            .producer(ProducerId(7), ProducerEpoch(epoch), 0)
+            .transactional();
+        builder.push(crate::clock::now_ms(), None, Some(b"one"), &[]);
+        builder.build().freeze()
+    };
+    let put = |batch: &Bytes, verified| {
+        let origin = Origin::Transaction(verified);
+        let appended = site.replicas.append(key(1, 0), batch, Acks::All, origin);
+        appended.map(|appended| appended.base_offset)
+    };
+    let (first, second) = (of_epoch(0), of_epoch(1));
+    let verified = |batch| site.replicas.verification(key(1, 0), batch).unwrap().unwrap();
+    assert_eq!(put(&first, verified(&first)), Ok(Offset(0)));
+    // The coordinator is asked about the second one, and answers once the first one has its markers.
+    let asked = verified(&second);
+    ended(&site, &marker(1, true)).await;
+    assert_eq!(put(&second, asked), Ok(Offset(2)));
+}
+
+#[tokio::test]
+async fn transaction_that_a_marker_ended_while_it_was_verified_is_not_opened_again() {
+    let site = site(&alone());
+    let batch = transactional(0, "late");
+    let verified = site.replicas.verification(key(1, 0), &batch).unwrap().unwrap();
+    let of_older_client = Marker {
+        is_bumped: false,
+        ..marker(0, false)
+    };
+    ended(&site, &of_older_client).await;
+    let put = |verified| {
+        let appended = site
+            .replicas
+            .append(key(1, 0), &batch, Acks::All, Origin::Transaction(verified));
+        appended.unwrap_err()
+    };
+    assert!(matches!(
+        put(verified),
+        AppendError::Producer(producer_state::Error::NotInTransaction { .. })
+    ));
+    let verified = site.replicas.verification(key(1, 0), &batch).unwrap().unwrap();
+    let mut image = alone();
+    fold(&mut image, [partition(1, 0, &[0], &[0], 4)]);
+    site.replicas.apply(&Arc::new(image));
+    assert_eq!(put(verified), AppendError::Unavailable(Unavailable::NotLeader));
 }

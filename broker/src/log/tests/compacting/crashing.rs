@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::transactional::{end, transactional};
 use super::*;
 
 /// A disk that works for so many changes, and then refuses every one.
@@ -98,6 +99,19 @@ fn prepared() -> (Arc<SimDisk>, Config) {
             ],
             10 + n,
         );
+        // What is aborted would replace what stays, and its producer commits later on.
+        if n % 4 == 1 {
+            let (id, sequence) = (n % 2, (n / 4) as i32 * 2);
+            let aborted = transactional(id, sequence, &[("a", Some("aborted")), ("t", None)], 10 + n);
+            log.append_leader(aborted, EPOCH, 10 + n).unwrap();
+            end(&mut log, id, false, 10 + n);
+        }
+        if n % 4 == 3 {
+            let (id, sequence) = (n % 2, 100 + (n / 4) as i32);
+            let committed = transactional(id, sequence, &[("t", Some(&format!("{n}")))], 10 + n);
+            log.append_leader(committed, EPOCH, 10 + n).unwrap();
+            end(&mut log, id, true, 10 + n);
+        }
         if n % 3 == 0 {
             log.roll(10 + n).unwrap();
         }
@@ -116,7 +130,7 @@ const NOW_MS: i64 = 10_000;
 /// What a reader that keeps the last value of each key knows in the end.
 fn table(log: &Log) -> std::collections::BTreeMap<String, String> {
     let mut table = std::collections::BTreeMap::new();
-    for (_, key, value) in records(log) {
+    for (_, key, value) in committed(log) {
         match value {
             Some(value) => table.insert(key, value),
             None => table.remove(&key),

@@ -10,12 +10,12 @@ fn produced(id: i64, sequence: i32, records: &[Keyed<'_>], now_ms: i64) -> Bytes
     filled(builder, records, now_ms)
 }
 
-fn transactional(id: i64, sequence: i32, records: &[Keyed<'_>], now_ms: i64) -> BytesMut {
+pub(super) fn transactional(id: i64, sequence: i32, records: &[Keyed<'_>], now_ms: i64) -> BytesMut {
     let builder = BatchBuilder::new(Offset(0)).producer(ProducerId(id), ProducerEpoch(0), sequence);
     filled(builder.transactional(), records, now_ms)
 }
 
-fn end(log: &mut Log, id: i64, committed: bool, now_ms: i64) {
+pub(super) fn end(log: &mut Log, id: i64, committed: bool, now_ms: i64) {
     let marker = EndTransactionMarker {
         committed,
         coordinator_epoch: 1,
@@ -34,6 +34,15 @@ fn markers(log: &Log) -> Vec<(i64, ControlType)> {
         .iter()
         .filter(|(header, _)| header.is_control())
         .filter_map(of)
+        .collect()
+}
+
+/// Producer, first record and marker of each aborted transaction that readers from `from` on are told of.
+fn aborted_from(log: &Log, from: i64) -> Vec<(i64, i64, i64)> {
+    let found = log.aborted_search(Offset(from)).run(log.log_end()).unwrap();
+    found
+        .iter()
+        .map(|one| (one.producer_id.0, one.first_offset.0, one.last_offset.0))
         .collect()
 }
 
@@ -72,6 +81,44 @@ fn records_of_aborted_transactions_go_and_what_they_would_have_replaced_stays() 
     assert_eq!(records(&log), left);
     let (abort, commit) = (ControlType::Abort, ControlType::Commit);
     assert_eq!(markers(&log), [(6, abort), (8, commit), (9, commit)]);
+}
+
+#[test]
+fn aborted_transactions_are_listed_for_as_long_as_their_markers_are_there() {
+    let (_, storage, mut log) = new(compacted());
+    for id in [1, 2] {
+        log.append_leader(transactional(id, 0, &[("a", Some("aborted"))], 1), EPOCH, 1)
+            .unwrap();
+        end(&mut log, id, false, 1);
+        log.roll(1).unwrap();
+    }
+    // The producers go on, so that nothing of the aborted transactions is their last batch.
+    for id in [1, 2] {
+        log.append_leader(transactional(id, 1, &[("b", Some("committed"))], 2), EPOCH, 2)
+            .unwrap();
+        end(&mut log, id, true, 2);
+    }
+    append(&mut log, &[("c", Some("1"))], 2);
+    log.roll(2).unwrap();
+    let listed = [(1, 0, 1), (2, 2, 3)];
+    assert_eq!(aborted_from(&log, 0), listed);
+    clean(&mut log, 100);
+    assert_eq!(bases(&log), [0, 4], "the first two became one segment");
+    assert_eq!(aborted_from(&log, 0), listed);
+    assert_eq!(aborted_from(&log, 2), listed[1..]);
+    log.close().unwrap();
+    let (mut log, _) = open(&storage, options(compacted(), true));
+    assert_eq!(aborted_from(&log, 0), listed);
+    go_on(&mut log, 101);
+    clean(&mut log, 200);
+    go_on(&mut log, 201);
+    clean(&mut log, 200 + RETENTION_MS);
+    let commit = ControlType::Commit;
+    assert_eq!(markers(&log), [(5, commit), (7, commit)]);
+    // A reader who was told of one, and met no marker, would take what its producer wrote later for aborted.
+    assert_eq!(aborted_from(&log, 0), []);
+    log.close().unwrap();
+    assert_eq!(aborted_from(&open(&storage, options(compacted(), true)).0, 0), []);
 }
 
 #[test]
