@@ -16,5 +16,6 @@ pub mod request;
 mod run;
 pub mod start;
 pub mod telemetry;
+pub mod transaction;
 
 pub use run::{FAILED, INTERRUPTED, STOPPED, run};

@@ -1,5 +1,7 @@
 //! Why a group's coordinator says no.
 
+use crate::partition::producer_state;
+
 /// The refusals of a group's coordinator; `request` gives each its Kafka error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -45,6 +47,15 @@ pub enum Error {
     /// The offset is being changed by a transaction that is still open.
     #[error("a transaction that writes the offset is still open")]
     UnstableOffset,
+    /// A later incarnation of the transactional producer has written here.
+    #[error("a later incarnation of the producer has taken over")]
+    ProducerFenced,
+    /// A later coordinator of the transaction has written here.
+    #[error("a later coordinator of the transaction has taken over")]
+    TransactionCoordinatorFenced,
+    /// The offsets belong to no open transaction.
+    #[error("the offsets belong to no open transaction")]
+    NotInTransaction,
     /// This broker coordinates other groups, not this one.
     #[error("this broker is not the group's coordinator")]
     NotCoordinator,
@@ -74,6 +85,9 @@ pub enum WriteError {
     /// The records are larger than the topic takes.
     #[error("the records are too large for the partition")]
     TooLarge,
+    /// The producer or the coordinator of the transaction that they belong to is one of the past.
+    #[error("the records belong to a transaction that is over: {0}")]
+    Fenced(producer_state::Error),
 }
 
 impl From<WriteError> for Error {
@@ -83,6 +97,14 @@ impl From<WriteError> for Error {
             WriteError::NotReplicated => Self::NotAvailable,
             WriteError::NotLeader | WriteError::Storage => Self::NotCoordinator,
             WriteError::TooLarge => Self::Unexpected,
+            WriteError::Fenced(producer_state::Error::InvalidEpoch { .. }) => Self::ProducerFenced,
+            WriteError::Fenced(producer_state::Error::CoordinatorFenced { .. }) => {
+                Self::TransactionCoordinatorFenced
+            }
+            WriteError::Fenced(
+                producer_state::Error::NotInTransaction { .. }
+                | producer_state::Error::OutOfOrderSequence { .. },
+            ) => Self::NotInTransaction,
         }
     }
 }
