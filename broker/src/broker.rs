@@ -2,7 +2,8 @@
 
 use crate::auth::Authorizer;
 use crate::coordination::{Controller, Metadata};
-use crate::coordinator_runtime::{self, Groups};
+use crate::coordinator_runtime::{self, Groups, Transactions};
+use crate::courier::Courier;
 use crate::metadata::Image;
 use crate::replica::{ProducerIds, Replicas};
 use crate::telemetry::Telemetry;
@@ -40,6 +41,10 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// The coordinators of groups that run here.
     pub groups: Arc<Groups>,
+    /// The coordinators of transactions that run here.
+    pub transactions: Arc<Transactions>,
+    /// Carries what transactions need to other brokers.
+    pub courier: Courier,
     /// Metrics and readiness.
     pub telemetry: Telemetry,
 }
@@ -63,6 +68,8 @@ impl Broker {
             if changed {
                 let settings = resolve_settings(&self.config, &indexed.image);
                 self.groups.configure(coordinator_runtime::config(&settings));
+                self.transactions
+                    .configure(coordinator_runtime::transaction_config(&settings));
                 self.settings.store(Arc::new(settings));
             }
             seen = Some(indexed.image);
@@ -142,7 +149,10 @@ impl Broker {
         authorizer: Authorizer,
     ) -> Arc<Self> {
         let groups = coordinator_runtime::testing::groups(&metadata);
-        Arc::new(Self {
+        let (transactions, errands) = coordinator_runtime::testing::transactions(&metadata);
+        let nobody: Arc<dyn crate::courier::DialPeer> = Arc::new(testing::Nobody);
+        let courier = Courier::new(&metadata, &nobody);
+        let broker = Arc::new(Self {
             id: replicas.broker(),
             cluster_id: config.cluster_id.to_string(),
             settings: ArcSwap::from_pointee(BrokerSettings::resolve(&|_| None)),
@@ -153,19 +163,36 @@ impl Broker {
             replicas,
             producer_ids: ProducerIds::default(),
             groups,
+            transactions,
+            courier,
             telemetry: Telemetry::default(),
             config,
-        })
+        });
+        tokio::spawn(crate::courier::run_markers(Arc::downgrade(&broker), errands));
+        broker
     }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use crate::courier::{DialPeer, Peer};
+    use crate::metadata::Broker;
+    use crate::replica::LinkError;
     use flotilla_control::config::{
         Admin, Advertised, Authorization, BrokerConfig, Internal, InternalTls, Quorum, Role,
     };
     use flotilla_protocol::{BrokerId, Uuid};
+    use futures::future::BoxFuture;
     use std::net::{Ipv4Addr, SocketAddr};
+
+    /// No other broker can be reached.
+    pub(crate) struct Nobody;
+
+    impl DialPeer for Nobody {
+        fn dial_peer<'a>(&'a self, broker: &'a Broker) -> BoxFuture<'a, Result<Box<dyn Peer>, LinkError>> {
+            Box::pin(async move { Err(LinkError::NoAddress(broker.id)) })
+        }
+    }
 
     /// Of a broker whose addresses are any.
     pub(crate) fn config() -> BrokerConfig {

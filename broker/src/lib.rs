@@ -5,6 +5,7 @@ pub mod broker;
 pub mod clock;
 pub mod coordination;
 pub mod coordinator_runtime;
+pub mod courier;
 pub mod group;
 pub mod log;
 pub mod metadata;

@@ -7,7 +7,9 @@
 use crate::broker::{Broker, authorizer, resolve_settings};
 use crate::clock;
 use crate::coordination::{self, Lifecycle, Registration, VoterId, VoterNode};
-use crate::coordinator_runtime::{self, Groups, of_replicas};
+use crate::coordinator_runtime::{self, Groups, Transactions, of_replicas};
+use crate::courier::{self, Courier, DialPeer};
+use crate::group;
 use crate::log::{Disk, Identity, Opened, RealDisk, TailBudget, Volume, VolumeError, VolumeOptions};
 use crate::metadata::{Endpoint, FLOTILLA_VERSION, Image};
 use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
@@ -15,6 +17,7 @@ use crate::numbers;
 use crate::replica::{self, ProducerIds, Replicas, TlsDial};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
+use crate::transaction;
 use arc_swap::ArcSwap;
 use flotilla_control::config::{Advertised, BrokerConfig, Role};
 use flotilla_control::proto::coordination::LogEnd;
@@ -107,13 +110,27 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
     let replicas = recover(&config, volumes, incarnation, &telemetry).await?;
     let led = replicas.clone();
     coordination.answer_log_ends(Arc::new(move |topic_id| led_ends(&led, topic_id)));
-    let (partitions, leadership) = of_replicas(&replicas);
-    let groups = Groups::new(
+    let (partitions, leadership) = of_replicas(&replicas, group::TOPIC);
+    let (groups, _) = Groups::new(
         metadata.clone(),
         partitions,
         coordinator_runtime::config(&settings),
     );
     tasks.0.push(tokio::spawn(groups.clone().run(leadership)));
+    let (partitions, leadership) = of_replicas(&replicas, transaction::TOPIC);
+    let (transactions, errands) = Transactions::new(
+        metadata.clone(),
+        partitions,
+        coordinator_runtime::transaction_config(&settings),
+    );
+    tasks.0.push(tokio::spawn(transactions.clone().run(leadership)));
+    let dial = Arc::new(TlsDial::new(
+        config.cluster_id,
+        config.broker_id,
+        coordination.tls(),
+    ));
+    let dial_peer: Arc<dyn DialPeer> = dial.clone();
+    let courier = Courier::new(&metadata, &dial_peer);
     let broker = Arc::new(Broker {
         id: config.broker_id,
         cluster_id: config.cluster_id.to_string(),
@@ -125,11 +142,14 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         replicas: replicas.clone(),
         producer_ids: ProducerIds::default(),
         groups,
+        transactions,
+        courier,
         telemetry,
         config,
     });
-    let dial = TlsDial::new(broker.config.cluster_id, broker.id, coordination.tls());
-    let following = replicas.start(broker.metadata.clone(), broker.controller.clone(), Arc::new(dial));
+    let markers = courier::run_markers(Arc::downgrade(&broker), errands);
+    tasks.0.push(tokio::spawn(markers));
+    let following = replicas.start(broker.metadata.clone(), broker.controller.clone(), dial);
     tasks.0.push(tokio::spawn(broker.clone().follow_settings()));
     numbers::register(&broker);
 

@@ -44,11 +44,12 @@ const FORBIDDEN: [(&str, &str); 18] = [
 ];
 
 /// The rooms of the broker that are not pure: a pure one never imports them.
-const IMPURE_ROOMS: [&str; 10] = [
+const IMPURE_ROOMS: [&str; 11] = [
     "broker",
     "clock",
     "coordination",
     "coordinator_runtime",
+    "courier",
     "log",
     "net",
     "replica",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use flotilla_protocol::Offset;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,8 +16,9 @@ use tracing::{debug, info, warn};
 use super::Phase;
 use super::batch::Batch;
 use super::load;
+use super::machine::{Content, Effect, Machine};
 use super::partitions::{Partitions, Place, ReadError};
-use crate::group::{Config, Effect, Record, Reply, Request, Shard, Ticket, WriteError, WriteId};
+use crate::group::{EndTransaction, Producer, Ticket, WriteError, WriteId};
 
 /// How many requests are served before what they wrote is appended.
 const JOBS_AT_ONCE_MAX: usize = 64;
@@ -28,23 +30,25 @@ const LOAD_RETRY: Duration = Duration::from_millis(250);
 const FAR: Duration = Duration::from_secs(3_600);
 
 /// A request and where its answer goes.
-pub(super) struct Job {
-    pub(super) request: Request,
-    pub(super) answer: oneshot::Sender<Reply>,
+pub(super) struct Job<M: Machine> {
+    pub(super) request: M::Request,
+    pub(super) answer: oneshot::Sender<M::Reply>,
 }
 
 /// All that the task of a shard begins with.
-pub(super) struct Task {
+pub(super) struct Task<M: Machine> {
     pub(super) place: Place,
     pub(super) partitions: Arc<dyn Partitions>,
-    pub(super) config: watch::Receiver<Config>,
-    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) config: watch::Receiver<M::Config>,
+    pub(super) jobs: mpsc::Receiver<Job<M>>,
+    /// Takes what is to be done elsewhere. No more is under way than the shard has keys.
+    pub(super) errands: mpsc::UnboundedSender<(Place, M::Errand)>,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) stop: CancellationToken,
 }
 
 /// Loads the shard, serves until leadership is lost or `stop` says so, and sends away who still waits.
-pub(super) async fn run(mut task: Task) {
+pub(super) async fn run<M: Machine>(mut task: Task<M>) {
     let stop = task.stop.clone();
     let loaded = tokio::select! {
         () = stop.cancelled() => None,
@@ -52,17 +56,18 @@ pub(super) async fn run(mut task: Task) {
     };
     if let Some(shard) = loaded {
         let clock = Clock::new();
-        let mut host = Host::new(task.place, task.partitions.clone(), shard, clock);
+        let (partitions, errands) = (task.partitions.clone(), task.errands.clone());
+        let mut host = Host::new(task.place, partitions, errands, shard, clock);
         task.phase.send_replace(Phase::Active);
         host.serve(&mut task).await;
         task.phase.send_replace(Phase::Gone);
         host.unload();
     }
     task.phase.send_replace(Phase::Gone);
-    debug!(partition = %task.place.partition, epoch = %task.place.leader_epoch, "group coordinator gone");
+    debug!(partition = %task.place.partition, epoch = %task.place.leader_epoch, topic = M::TOPIC, "coordinator gone");
 }
 
-async fn load_at_last(task: &Task) -> Option<Shard> {
+async fn load_at_last<M: Machine>(task: &Task<M>) -> Option<M> {
     let partition = task.place.partition;
     let begun = Instant::now();
     loop {
@@ -75,7 +80,8 @@ async fn load_at_last(task: &Task) -> Option<Shard> {
                     records = tally.records,
                     skipped = tally.skipped,
                     took_ms = begun.elapsed().as_millis() as u64,
-                    "group coordinator loaded"
+                    topic = M::TOPIC,
+                    "coordinator loaded"
                 );
                 return Some(shard);
             }
@@ -83,7 +89,7 @@ async fn load_at_last(task: &Task) -> Option<Shard> {
                 return None;
             }
             Err(error) => {
-                warn!(%partition, %error, "groups cannot be loaded from __consumer_offsets; trying again");
+                warn!(%partition, %error, topic = M::TOPIC, "coordinator cannot be loaded; trying again");
                 sleep(LOAD_RETRY).await;
             }
         }
@@ -91,12 +97,13 @@ async fn load_at_last(task: &Task) -> Option<Shard> {
 }
 
 /// A shard at work.
-pub(super) struct Host {
+pub(super) struct Host<M: Machine> {
     place: Place,
     partitions: Arc<dyn Partitions>,
-    shard: Shard,
+    errands: mpsc::UnboundedSender<(Place, M::Errand)>,
+    shard: M,
     clock: Clock,
-    waiting: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<M::Reply>>,
     next_ticket: u64,
     open: Option<Batch>,
     commits: FuturesOrdered<BoxFuture<'static, (WriteId, Result<(), WriteError>)>>,
@@ -104,12 +111,19 @@ pub(super) struct Host {
     lost: bool,
 }
 
-impl Host {
-    pub(super) fn new(place: Place, partitions: Arc<dyn Partitions>, mut shard: Shard, clock: Clock) -> Self {
+impl<M: Machine> Host<M> {
+    pub(super) fn new(
+        place: Place,
+        partitions: Arc<dyn Partitions>,
+        errands: mpsc::UnboundedSender<(Place, M::Errand)>,
+        mut shard: M,
+        clock: Clock,
+    ) -> Self {
         let effects = shard.loaded(clock.now_ms());
         let mut host = Self {
             place,
             partitions,
+            errands,
             shard,
             clock,
             waiting: BTreeMap::new(),
@@ -123,7 +137,7 @@ impl Host {
         host
     }
 
-    async fn serve(&mut self, task: &mut Task) {
+    async fn serve(&mut self, task: &mut Task<M>) {
         let mut taken = Vec::new();
         while !self.lost {
             let wake = match self.shard.next_deadline() {
@@ -173,7 +187,7 @@ impl Host {
         self.carry_out(effects);
     }
 
-    pub(super) fn apply(&mut self, job: Job) {
+    pub(super) fn apply(&mut self, job: Job<M>) {
         let to = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.waiting.insert(to, job.answer);
@@ -188,13 +202,13 @@ impl Host {
                 self.carry_out(effects);
             }
             Err(error) => {
-                debug!(partition = %self.place.partition, %error, "group coordinator lost its partition");
+                debug!(partition = %self.place.partition, topic = M::TOPIC, %error, "coordinator lost its partition");
                 self.lost = true;
             }
         }
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    fn carry_out(&mut self, effects: Vec<Effect<M>>) {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
@@ -204,10 +218,21 @@ impl Host {
                         let _ = answer.send(reply);
                     }
                 }
-                Effect::Append { write, records } => {
-                    if let Err((from, error)) = self.collect(write, &records) {
+                Effect::Errand(errand) => {
+                    // Nobody runs errands any more while the broker stops: who takes over does.
+                    let _ = self.errands.send((self.place, errand));
+                }
+                Effect::Append { write, content } => {
+                    let done = match content {
+                        Content::Records(records) => self.collect(write, &records),
+                        Content::InTransaction(producer, records) => {
+                            self.append_in_transaction(write, producer, &records)
+                        }
+                        Content::Marker(marker) => self.append_marker(write, &marker),
+                    };
+                    if let Err((from, error)) = done {
                         // What else was to be appended is later than what failed, and fails with it.
-                        effects.retain(|effect| matches!(effect, Effect::Reply { .. }));
+                        effects.retain(|effect| !matches!(effect, Effect::Append { .. }));
                         effects.extend(self.shard.failed(self.clock.now_ms(), from, error));
                     }
                 }
@@ -216,14 +241,14 @@ impl Host {
     }
 
     /// Adds a write to the open batch; a full one is appended. On failure it returns the first write that failed.
-    fn collect(&mut self, write: WriteId, records: &[Record]) -> Result<(), (WriteId, WriteError)> {
+    fn collect(&mut self, write: WriteId, records: &[M::Record]) -> Result<(), (WriteId, WriteError)> {
         let now_ms = self.clock.now_ms() as i64;
         let too_large = |_| (write, WriteError::TooLarge);
-        let alone = Batch::of(write, records, now_ms).map_err(too_large)?;
+        let alone = Batch::of::<M>(write, None, records, now_ms).map_err(too_large)?;
         match &mut self.open {
             // A large write goes alone, so that its failure is its own.
             Some(open) if open.size_bytes() + alone.size_bytes() <= BATCH_BYTES_MAX => {
-                open.join(write, records, now_ms).map_err(too_large)?;
+                open.join::<M>(write, records, now_ms).map_err(too_large)?;
                 return Ok(());
             }
             Some(_) => self.append_open()?,
@@ -234,6 +259,60 @@ impl Host {
         if is_full { self.append_open() } else { Ok(()) }
     }
 
+    /// Appends a write of a producer's transaction, in a batch of its own.
+    fn append_in_transaction(
+        &mut self,
+        write: WriteId,
+        producer: Producer,
+        records: &[M::Record],
+    ) -> Result<(), (WriteId, WriteError)> {
+        self.append_open()?;
+        let now_ms = self.clock.now_ms() as i64;
+        let batch = Batch::of::<M>(write, Some(producer), records, now_ms)
+            .map_err(|_| (write, WriteError::TooLarge))?;
+        let appended = if self.lost {
+            Err(WriteError::NotLeader)
+        } else {
+            self.partitions.append(self.place, batch.build(), producer.guard)
+        };
+        self.appended(write, write, appended)
+    }
+
+    fn append_marker(
+        &mut self,
+        write: WriteId,
+        marker: &EndTransaction,
+    ) -> Result<(), (WriteId, WriteError)> {
+        self.append_open()?;
+        let appended = if self.lost {
+            Err(WriteError::NotLeader)
+        } else {
+            self.partitions.end_transaction(self.place, marker)
+        };
+        self.appended(write, write, appended)
+    }
+
+    fn appended(
+        &mut self,
+        first: WriteId,
+        last: WriteId,
+        appended: Result<Offset, WriteError>,
+    ) -> Result<(), (WriteId, WriteError)> {
+        match appended {
+            Ok(end) => {
+                let committed = self.partitions.wait_committed(self.place, end);
+                self.commits
+                    .push_back(Box::pin(async move { (last, committed.await) }));
+                Ok(())
+            }
+            Err(error) => {
+                debug!(partition = %self.place.partition, topic = M::TOPIC, %error, "records not appended");
+                self.lost |= error == WriteError::NotLeader;
+                Err((first, error))
+            }
+        }
+    }
+
     fn append_open(&mut self) -> Result<(), (WriteId, WriteError)> {
         let Some(batch) = self.open.take() else {
             return Ok(());
@@ -242,19 +321,8 @@ impl Host {
         if self.lost {
             return Err((first, WriteError::NotLeader));
         }
-        match self.partitions.append(self.place, batch.build()) {
-            Ok(end) => {
-                let committed = self.partitions.wait_committed(self.place, end);
-                self.commits
-                    .push_back(Box::pin(async move { (last, committed.await) }));
-                Ok(())
-            }
-            Err(error) => {
-                debug!(partition = %self.place.partition, %error, "group records not appended");
-                self.lost |= error == WriteError::NotLeader;
-                Err((first, error))
-            }
-        }
+        let appended = self.partitions.append(self.place, batch.build(), None);
+        self.appended(first, last, appended)
     }
 
     /// Appends what has been collected. What its failure causes may have to be appended in turn.

@@ -2,11 +2,11 @@
 
 use flotilla_protocol::Offset;
 use flotilla_protocol::records::{
-    BatchError, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Records, decompress, parse_batches,
+    BatchError, ControlType, DECOMPRESSED_BYTES_MAX, HEADER_BYTES, Records, decompress, parse_batches,
 };
 
+use super::machine::Machine;
 use super::partitions::{Partitions, Place, ReadError};
-use crate::group::{Config, Record, Shard};
 
 /// Why a shard could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,12 @@ pub(super) struct Tally {
 
 /// Replays the whole log, and waits until all of it is committed: what a former leader left behind uncommitted becomes
 /// part of this leader's log, but might not survive it.
-pub(super) async fn load(
+pub(super) async fn load<M: Machine>(
     partitions: &dyn Partitions,
     place: Place,
-    config: Config,
-) -> Result<(Shard, Tally), Error> {
-    let mut shard = Shard::new(config);
+    config: M::Config,
+) -> Result<(M, Tally), Error> {
+    let mut shard = M::new(config, place);
     let mut tally = Tally::default();
     let mut next = Offset(0);
     loop {
@@ -53,8 +53,8 @@ pub(super) async fn load(
     Ok((shard, tally))
 }
 
-fn replay(
-    shard: &mut Shard,
+fn replay<M: Machine>(
+    shard: &mut M,
     bytes: &[u8],
     mut next: Offset,
     tally: &mut Tally,
@@ -62,20 +62,23 @@ fn replay(
     for batch in parse_batches(bytes) {
         let (_, header, batch) = batch?;
         next = next.max(header.next_offset());
-        if header.is_control() || header.is_transactional() {
-            // Offsets committed inside a transaction count once it is; this broker does not write any.
-            tally.skipped += u64::from(header.records_count.unsigned_abs());
+        if header.is_control() {
+            match ControlType::of_batch(&header, batch)? {
+                Some(ControlType::Commit) => shard.replay_marker(&header, true),
+                Some(ControlType::Abort) => shard.replay_marker(&header, false),
+                Some(ControlType::Other(_)) | None => {
+                    tally.skipped += u64::from(header.records_count.unsigned_abs());
+                }
+            }
             continue;
         }
         let payload = decompress(&header, &batch[HEADER_BYTES..], DECOMPRESSED_BYTES_MAX)?;
         for record in Records::new(&header, &payload) {
             let record = record?;
             tally.records += 1;
-            match Record::decode(record.key.unwrap_or_default(), record.value) {
-                Ok(Some(record)) => shard.replay(&record),
-                // One record that cannot be read must not cost a whole partition its groups.
-                Ok(None) | Err(_) => tally.skipped += 1,
-            }
+            // One record that cannot be read must not cost a whole partition its state.
+            let is_known = shard.replay(&header, record.key.unwrap_or_default(), record.value);
+            tally.skipped += u64::from(!is_known);
         }
     }
     Ok(next)

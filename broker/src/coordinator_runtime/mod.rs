@@ -1,13 +1,15 @@
-//! Group coordinators at work: the shards of [`crate::group`] that this broker hosts, one for each partition of
-//! `__consumer_offsets` that it leads.
+//! Coordinators at work: the shards of [`crate::group`] and of [`crate::transaction`] that this broker hosts, one for each
+//! partition of `__consumer_offsets` and of `__transaction_state` that it leads.
 //!
 //! A task per shard reads the partition's log when leadership comes, serves requests one after the other, appends what
 //! they cause, and answers when that is committed. It ends when leadership goes. What it needs of partitions stands
-//! behind [`Partitions`]: the replicas of this broker, or a simulation.
+//! behind [`Partitions`]: the replicas of this broker, or a simulation. What a shard has to be is a [`Machine`].
 
 mod batch;
+mod groups;
 mod host;
 mod load;
+mod machine;
 mod partitions;
 mod replicas;
 mod stepped;
@@ -16,6 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,24 +32,35 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::coordination::Metadata;
-use crate::group::{self, Config, DeletedTopic, Error, Reply, Request};
-use crate::metadata::{Image, changed_topics};
+use crate::group::{self, Config};
+use crate::metadata::Image;
+use crate::transaction;
 use host::Job;
 
+pub use machine::{Content, Effect, Machine, Refusal, TopicShape};
 pub use partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
 pub use replicas::of_replicas;
 pub use stepped::Stepped;
+pub use transactions::transaction_config;
 
 /// Most requests that wait for one shard. At the limit, connections wait before they hand over another.
 const JOBS_WAITING_MAX: usize = 1_024;
 
 /// The group coordinators of this broker.
-pub struct Groups {
+pub type Groups = Coordinators<group::Shard>;
+/// The transaction coordinators of this broker.
+pub type Transactions = Coordinators<transaction::Shard>;
+/// What coordinators want done elsewhere, each with the shard that wants it.
+pub type Errands<M> = mpsc::UnboundedReceiver<(Place, <M as Machine>::Errand)>;
+
+/// The coordinators of one kind on this broker.
+pub struct Coordinators<M: Machine> {
     metadata: Metadata,
     partitions: Arc<dyn Partitions>,
-    config: watch::Sender<Config>,
-    shards: Mutex<BTreeMap<PartitionIndex, Hosted>>,
-    /// Held while `__consumer_offsets` is being created, so that one request does it and the others wait.
+    config: watch::Sender<M::Config>,
+    errands: mpsc::UnboundedSender<(Place, M::Errand)>,
+    shards: Mutex<BTreeMap<PartitionIndex, Hosted<M>>>,
+    /// Held while the topic is being created, so that one request does it and the others wait.
     creating: tokio::sync::Mutex<()>,
     started: Instant,
 }
@@ -59,14 +73,14 @@ enum Phase {
     Gone,
 }
 
-struct Hosted {
+struct Hosted<M: Machine> {
     place: Place,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Job<M>>,
     phase: watch::Receiver<Phase>,
     stop: CancellationToken,
 }
 
-impl Drop for Hosted {
+impl<M: Machine> Drop for Hosted<M> {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -90,27 +104,34 @@ pub fn config(settings: &BrokerSettings) -> Config {
     }
 }
 
-impl Groups {
-    /// Hosts nothing yet: [`Groups::run`] has to be spawned.
+impl<M: Machine> Coordinators<M> {
+    /// Hosts nothing yet: [`Coordinators::run`] has to be spawned. Gives what is to be done elsewhere.
     #[must_use]
-    pub fn new(metadata: Metadata, partitions: Arc<dyn Partitions>, config: Config) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(
+        metadata: Metadata,
+        partitions: Arc<dyn Partitions>,
+        config: M::Config,
+    ) -> (Arc<Self>, Errands<M>) {
+        let (errands, wanted) = mpsc::unbounded_channel();
+        let coordinators = Arc::new(Self {
             metadata,
             partitions,
             config: watch::Sender::new(config),
+            errands,
             shards: Mutex::default(),
             creating: tokio::sync::Mutex::default(),
             started: Instant::now(),
-        })
+        });
+        (coordinators, wanted)
     }
 
     /// Takes over changed settings.
-    pub fn configure(&self, config: Config) {
+    pub fn configure(&self, config: M::Config) {
         self.config.send_replace(config);
     }
 
     /// Follows leadership and metadata until leadership's stream ends or the metadata stops, then lets all shards go.
-    /// `leadership` yields each change of a partition of `__consumer_offsets`, the present leaders first.
+    /// `leadership` yields each change of a partition of the topic, the present leaders first.
     pub async fn run(self: Arc<Self>, mut leadership: BoxStream<'static, Leadership>) {
         let mut subscription = self.metadata.subscribe();
         let mut seen = subscription.latest().image;
@@ -122,7 +143,7 @@ impl Groups {
                 },
                 changed = subscription.changed() => match changed {
                     Some(changed) => {
-                        self.forget_deleted(&seen, &changed.image).await;
+                        self.tell_changes(&seen, &changed.image).await;
                         seen = changed.image;
                     }
                     None => break,
@@ -156,7 +177,7 @@ impl Groups {
         }
     }
 
-    fn host(&self, place: Place) -> Hosted {
+    fn host(&self, place: Place) -> Hosted<M> {
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
         let (told, phase) = watch::channel(Phase::Loading);
         let stop = CancellationToken::new();
@@ -165,6 +186,7 @@ impl Groups {
             partitions: self.partitions.clone(),
             config: self.config.subscribe(),
             jobs: waiting,
+            errands: self.errands.clone(),
             phase: told,
             stop: stop.clone(),
         }));
@@ -176,63 +198,60 @@ impl Groups {
         }
     }
 
-    async fn forget_deleted(&self, old: &Image, new: &Image) {
-        let deleted: Vec<DeletedTopic> = changed_topics(old, new)
-            .into_iter()
-            .filter_map(|change| match (change.old, change.new) {
-                (Some(old), None) => Some(DeletedTopic {
-                    name: (*old.name).into(),
-                    id: old.id,
-                }),
-                _ => None,
-            })
-            .collect();
-        if deleted.is_empty() {
+    async fn tell_changes(&self, old: &Image, new: &Image) {
+        let Some(request) = M::changed(old, new) else {
             return;
-        }
+        };
         for partition in self.hosted() {
-            // Not awaited for its answer: shards delete at their own pace. One that is not there or still loading keeps
-            // those offsets until they expire.
-            let _ = self
-                .send(partition, Request::TopicsDeleted(deleted.clone()))
-                .await;
+            // Not awaited for its answer: shards follow at their own pace. One that is not there or still loading has to
+            // find out by itself.
+            let _ = self.send(partition, M::copied(&request)).await;
         }
     }
 
-    /// Partitions of `__consumer_offsets` whose groups this broker coordinates, or is about to.
+    /// Partitions of the topic that this broker coordinates for, or is about to.
     #[must_use]
     pub fn hosted(&self) -> Vec<PartitionIndex> {
         self.shards.lock().keys().copied().collect()
     }
 
-    /// The partition that a group lives in; `None` while there is no `__consumer_offsets`.
+    /// Whether the shard of that leadership is here still.
     #[must_use]
-    pub fn partition_of(&self, image: &Image, group: &str) -> Option<PartitionIndex> {
-        let topic = image.topic(group::TOPIC)?;
+    pub fn is_hosted(&self, place: Place) -> bool {
+        let shards = self.shards.lock();
+        shards
+            .get(&place.partition)
+            .is_some_and(|hosted| hosted.place == place && *hosted.phase.borrow() != Phase::Gone)
+    }
+
+    /// The partition that a group or a transactional id lives in; `None` while the topic is not there.
+    #[must_use]
+    pub fn partition_of(&self, image: &Image, key: &str) -> Option<PartitionIndex> {
+        let topic = image.topic(M::TOPIC)?;
         let count = i32::try_from(topic.partition_count())
             .ok()
             .filter(|count| *count > 0)?;
-        Some(PartitionIndex(group::partition_of(group, count)))
+        Some(PartitionIndex(machine::partition_of(key, count)))
     }
 
-    /// The broker that coordinates a group; `None` while there is none.
+    /// The broker that coordinates a group or a transactional id; `None` while there is none.
     #[must_use]
-    pub fn coordinator_of(&self, image: &Image, group: &str) -> Option<BrokerId> {
-        let partition = self.partition_of(image, group)?;
-        image.partition(group::TOPIC, partition)?.leader
+    pub fn coordinator_of(&self, image: &Image, key: &str) -> Option<BrokerId> {
+        let partition = self.partition_of(image, key)?;
+        image.partition(M::TOPIC, partition)?.leader
     }
 
-    /// Asks the coordinator of one group.
-    pub async fn ask(&self, group: &str, request: Request) -> Reply {
-        match self.partition_of(&self.metadata.image(), group) {
+    /// Asks the coordinator of one group or transactional id, if that is here.
+    pub async fn ask(&self, key: &str, request: M::Request) -> M::Reply {
+        match self.partition_of(&self.metadata.image(), key) {
             Some(partition) => self.ask_shard(partition, request).await,
-            None => request.refused(Error::NotCoordinator),
+            None => M::refused(&request, Refusal::NotCoordinator),
         }
     }
 
-    /// Asks the shard of a partition of `__consumer_offsets`.
-    pub async fn ask_shard(&self, partition: PartitionIndex, request: Request) -> Reply {
-        let gone = request.refused(Error::NotCoordinator);
+    /// Asks the shard of a partition of the topic.
+    pub async fn ask_shard(&self, partition: PartitionIndex, request: M::Request) -> M::Reply {
+        let gone = M::refused(&request, Refusal::NotCoordinator);
         match self.send(partition, request).await {
             Ok(answer) => answer.await.unwrap_or(gone),
             Err(refusal) => refusal,
@@ -242,25 +261,25 @@ impl Groups {
     async fn send(
         &self,
         partition: PartitionIndex,
-        request: Request,
-    ) -> Result<oneshot::Receiver<Reply>, Reply> {
+        request: M::Request,
+    ) -> Result<oneshot::Receiver<M::Reply>, M::Reply> {
         let door = {
             let shards = self.shards.lock();
             let hosted = shards.get(&partition);
             hosted.map(|hosted| (hosted.jobs.clone(), *hosted.phase.borrow()))
         };
         let Some((jobs, phase)) = door else {
-            return Err(request.refused(Error::NotCoordinator));
+            return Err(M::refused(&request, Refusal::NotCoordinator));
         };
         match phase {
-            Phase::Loading => return Err(request.refused(Error::LoadInProgress)),
-            Phase::Gone => return Err(request.refused(Error::NotCoordinator)),
+            Phase::Loading => return Err(M::refused(&request, Refusal::LoadInProgress)),
+            Phase::Gone => return Err(M::refused(&request, Refusal::NotCoordinator)),
             Phase::Active => {}
         }
         let (answer, answered) = oneshot::channel();
         match jobs.send(Job { request, answer }).await {
             Ok(()) => Ok(answered),
-            Err(mpsc::error::SendError(job)) => Err(job.request.refused(Error::NotCoordinator)),
+            Err(mpsc::error::SendError(job)) => Err(M::refused(&job.request, Refusal::NotCoordinator)),
         }
     }
 }

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use flotilla_protocol::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 use futures::future::BoxFuture;
 
-use crate::group::WriteError;
+use crate::group::{EndTransaction, WriteError};
+use crate::partition::verification::Guard;
 
-/// A partition of `__consumer_offsets`, in one epoch of this broker's leadership.
+/// A partition of an internal topic, in one epoch of this broker's leadership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Id of the topic.
@@ -17,7 +18,7 @@ pub struct Place {
     pub leader_epoch: LeaderEpoch,
 }
 
-/// A change of who leads a partition of `__consumer_offsets`.
+/// A change of who leads a partition of an internal topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leadership {
     /// Id of the topic.
@@ -60,11 +61,19 @@ pub enum ReadError {
 /// The partitions of this broker, as a coordinator uses them. Every call is for one epoch of leadership, and is refused
 /// when another one has begun: a shard must not write on behalf of a successor.
 pub trait Partitions: Send + Sync + 'static {
-    /// Appends one batch, and returns the offset after it.
+    /// Appends one batch, and returns the offset after it. `guard` is of the transaction that the batch is the first one
+    /// of here.
     ///
     /// # Errors
     /// Nothing was appended.
-    fn append(&self, place: Place, batch: Bytes) -> Result<Offset, WriteError>;
+    fn append(&self, place: Place, batch: Bytes, guard: Option<Guard>) -> Result<Offset, WriteError>;
+
+    /// Appends the marker that ends a producer's transaction, and returns the offset after it. A marker that is there
+    /// already is as good as appended.
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    fn end_transaction(&self, place: Place, marker: &EndTransaction) -> Result<Offset, WriteError>;
 
     /// Waits, as long as it takes, until everything before `end` is committed.
     fn wait_committed(&self, place: Place, end: Offset) -> BoxFuture<'static, Result<(), WriteError>>;

@@ -9,9 +9,10 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
-use crate::group::{TOPIC, WriteError};
+use crate::group::{EndTransaction, WriteError};
+use crate::partition::verification::Guard;
 use crate::replica::{
-    self, Acks, AppendError, LeadershipChange, Origin, PartitionKey, Replicas, Unavailable, Upto,
+    self, Acks, AppendError, LeadershipChange, Marker, Origin, PartitionKey, Replicas, Unavailable, Upto,
 };
 
 /// Size of the pieces that a log is loaded in: one of them is in memory at a time.
@@ -20,10 +21,13 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 /// See [`of_replicas`].
 pub(super) struct OfReplicas(pub(super) Arc<Replicas>);
 
-/// Both sides that [`super::Groups`] needs: the partitions, and what this broker is to those of `__consumer_offsets`.
+/// Both sides that [`super::Coordinators`] need: the partitions, and what this broker is to those of a topic.
 #[must_use]
-pub fn of_replicas(replicas: &Arc<Replicas>) -> (Arc<dyn Partitions>, BoxStream<'static, Leadership>) {
-    let changes = replicas.leadership(TOPIC);
+pub fn of_replicas(
+    replicas: &Arc<Replicas>,
+    topic: &str,
+) -> (Arc<dyn Partitions>, BoxStream<'static, Leadership>) {
+    let changes = replicas.leadership(topic);
     let leadership = stream::unfold(changes, |mut changes: mpsc::UnboundedReceiver<_>| async {
         changes.recv().await.map(|change| (translate(&change), changes))
     });
@@ -49,13 +53,30 @@ fn key(place: Place) -> PartitionKey {
 }
 
 impl Partitions for OfReplicas {
-    fn append(&self, place: Place, batch: Bytes) -> Result<Offset, WriteError> {
+    fn append(&self, place: Place, batch: Bytes, guard: Option<Guard>) -> Result<Offset, WriteError> {
         let origin = Origin::Coordinator {
             leader_epoch: place.leader_epoch,
-            guard: None,
+            guard,
         };
         match self.0.append(key(place), &batch, Acks::All, origin) {
             Ok(appended) => Ok(appended.last_offset.plus(1)),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    fn end_transaction(&self, place: Place, marker: &EndTransaction) -> Result<Offset, WriteError> {
+        let marker = Marker {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.epoch,
+            committed: marker.committed,
+            coordinator_epoch: marker.coordinator_epoch,
+            is_bumped: marker.is_bumped,
+        };
+        let marked = self
+            .0
+            .end_transaction(key(place), &marker, Some(place.leader_epoch));
+        match marked {
+            Ok(marked) => Ok(marked.end),
             Err(error) => Err(refusal(&error)),
         }
     }
@@ -105,6 +126,7 @@ fn refusal(error: &AppendError) -> WriteError {
         AppendError::NotEnoughReplicas(_)
         | AppendError::NotEnoughReplicasAfterAppend
         | AppendError::Timeout => WriteError::NotReplicated,
+        AppendError::Producer(error) => WriteError::Fenced(*error),
         // The rest is about batches that coordinators do not make, apart from their size.
         _ => WriteError::TooLarge,
     }
@@ -120,7 +142,9 @@ mod tests {
     use super::*;
     use crate::coordination::{Indexed, Publisher};
     use crate::coordinator_runtime::Groups;
-    use crate::group::{Commit, CommitPartition, Config, Error, Fetch, FetchedPartition, Reply, Request};
+    use crate::group::{
+        Commit, CommitPartition, Config, Error, Fetch, FetchedPartition, Reply, Request, TOPIC,
+    };
     use crate::log::{Disk, SimDisk};
     use crate::metadata::{Fact, Image};
     use crate::replica::testing;
@@ -171,8 +195,8 @@ mod tests {
             index: 1,
             image: image.clone(),
         });
-        let (partitions, leadership) = of_replicas(&replicas);
-        let groups = Groups::new(metadata, partitions, Config::default());
+        let (partitions, leadership) = of_replicas(&replicas, TOPIC);
+        let (groups, _) = Groups::new(metadata, partitions, Config::default());
         tokio::spawn(groups.clone().run(leadership));
         replicas.apply(&image);
         Started {

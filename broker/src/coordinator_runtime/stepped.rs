@@ -35,7 +35,7 @@ pub struct Stepped {
 enum Phase {
     Loading(Load),
     Resting { until_ms: u64 },
-    Active(Box<Host>),
+    Active(Box<Host<Shard>>),
 }
 
 impl Stepped {
@@ -76,7 +76,11 @@ impl Stepped {
                     Ok((shard, _)) => {
                         self.loaded += 1;
                         let clock = Clock::told(self.now_ms.clone());
-                        Phase::Active(Box::new(Host::new(*place, self.partitions.clone(), shard, clock)))
+                        // Groups have nothing done elsewhere.
+                        let (errands, _) = mpsc::unbounded_channel();
+                        let partitions = self.partitions.clone();
+                        let host = Host::new(*place, partitions, errands, shard, clock);
+                        Phase::Active(Box::new(host))
                     }
                     Err(
                         load::Error::Read(ReadError::NotLeader) | load::Error::Commit(WriteError::NotLeader),

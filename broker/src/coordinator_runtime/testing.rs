@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flotilla_protocol::records::{BatchHeader, set_base_offset};
+use flotilla_protocol::records::{BatchHeader, EndTransactionMarker, set_base_offset};
 use flotilla_protocol::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
-use super::{Groups, Phase};
+use super::{Coordinators, Errands, Groups, Machine, Phase, Transactions};
 use crate::coordination::Metadata;
-use crate::group::{Config, WriteError};
+use crate::group::{Config, EndTransaction, WriteError};
+use crate::partition::verification::Guard;
+use crate::transaction;
 
 /// One partition's log and high watermark, kept in memory.
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl Partition {
 }
 
 impl Partitions for Arc<Partition> {
-    fn append(&self, place: Place, batch: Bytes) -> Result<Offset, WriteError> {
+    fn append(&self, place: Place, batch: Bytes, _guard: Option<Guard>) -> Result<Offset, WriteError> {
         let mut log = self.log.lock();
         if place.leader_epoch != log.epoch {
             return Err(WriteError::NotLeader);
@@ -67,6 +69,15 @@ impl Partitions for Arc<Partition> {
             self.high_watermark.send_replace(log.end);
         }
         Ok(log.end)
+    }
+
+    fn end_transaction(&self, place: Place, marker: &EndTransaction) -> Result<Offset, WriteError> {
+        let record = EndTransactionMarker {
+            committed: marker.committed,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        let batch = record.batch(marker.producer_id, marker.epoch, 0).build();
+        self.append(place, batch.freeze(), None)
     }
 
     fn wait_committed(&self, place: Place, end: Offset) -> BoxFuture<'static, Result<(), WriteError>> {
@@ -108,10 +119,16 @@ pub(crate) fn groups(metadata: &Metadata) -> Arc<Groups> {
         initial_rebalance_delay_ms: 0,
         ..Config::default()
     };
-    Groups::new(metadata.clone(), Arc::new(Partition::new()), config)
+    Groups::new(metadata.clone(), Arc::new(Partition::new()), config).0
 }
 
-impl Groups {
+/// Transactional ids over a partition in memory. They lead nothing yet.
+pub(crate) fn transactions(metadata: &Metadata) -> (Arc<Transactions>, Errands<transaction::Shard>) {
+    let config = transaction::Config::default();
+    Transactions::new(metadata.clone(), Arc::new(Partition::new()), config)
+}
+
+impl<M: Machine> Coordinators<M> {
     /// Leads partition 0 in the first epoch, and waits until it is loaded.
     pub(crate) async fn lead(&self, topic_id: Uuid) {
         self.take(Leadership {

@@ -12,8 +12,8 @@ use super::testing::Partition;
 use super::*;
 use crate::coordination::{self, Controller};
 use crate::group::{
-    Assigned, Commit, CommitPartition, Fetch, FetchedPartition, Join, Joined, OffsetCommit, Protocol, Sync,
-    Text, WriteError,
+    Assigned, Commit, CommitPartition, Error, Fetch, FetchedPartition, Join, Joined, OffsetCommit, Protocol,
+    Reply, Request, Sync, Text, WriteError,
 };
 
 const TOPIC_ID: Uuid = Uuid([5; 16]);
@@ -88,7 +88,7 @@ impl Bench {
             initial_rebalance_delay_ms: 0,
             ..Config::default()
         };
-        let groups = Groups::new(metadata, Arc::new(partition.clone()), config);
+        let (groups, _) = Groups::new(metadata, Arc::new(partition.clone()), config);
         let (leadership, changes) = mpsc::unbounded_channel();
         let changes = futures::stream::unfold(changes, |mut changes: mpsc::UnboundedReceiver<_>| async {
             changes.recv().await.map(|change| (change, changes))
@@ -544,7 +544,7 @@ async fn records_that_cannot_be_read_do_not_cost_a_partition_its_groups() {
     strange.push(0, None, None, &[]);
     strange.push(0, Some(&[0, 3, 0, 1, b'g']), Some(&[]), &[]);
     partition
-        .append(place, strange.build().freeze())
+        .append(place, strange.build().freeze(), None)
         .expect("appended");
     assert!(is_committed(&bench.ask(commit(2)).await));
     let other = Bench::on(partition);
@@ -579,7 +579,7 @@ async fn offsets_of_a_deleted_topic_are_forgotten() {
 #[tokio::test]
 async fn the_topic_is_created_once_with_as_many_replicas_as_there_are_brokers() {
     let (metadata, controller) = solo(image(&[broker_record(0), broker_record(1)]));
-    let groups = Groups::new(metadata.clone(), Arc::new(Partition::new()), Config::default());
+    let (groups, _) = Groups::new(metadata.clone(), Arc::new(Partition::new()), Config::default());
     let settings = BrokerSettings::resolve(&|_| None);
     assert_eq!(groups.coordinator_of(&metadata.image(), "g"), None);
     let (first, second) = tokio::join!(
@@ -611,7 +611,7 @@ async fn the_topic_is_created_once_with_as_many_replicas_as_there_are_brokers() 
 #[tokio::test]
 async fn the_topic_waits_for_brokers_that_are_about_to_come() {
     let (metadata, controller) = solo(image(&[broker_record(0)]));
-    let groups = Groups::new(metadata, Arc::new(Partition::new()), Config::default());
+    let (groups, _) = Groups::new(metadata, Arc::new(Partition::new()), Config::default());
     let settings = BrokerSettings::resolve(&|_| None);
     assert!(!groups.ensure_topic(&controller, &settings, 3).await);
 }

@@ -1,4 +1,4 @@
-//! `__consumer_offsets`, which is created when somebody first looks for a coordinator.
+//! The topics of coordinators, which are created when somebody first looks for one.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use flotilla_control::proto::metadata::{self as proto, Refusal, request};
 use flotilla_control::settings::BrokerSettings;
 use tracing::{info, warn};
 
-use super::Groups;
+use super::Coordinators;
+use super::machine::{Machine, TopicShape};
 use crate::coordination::Controller;
-use crate::group::TOPIC;
 use crate::metadata::Image;
 
 /// How long after its start a broker waits for the others that it knows of, before it creates the topic with fewer
@@ -17,8 +17,8 @@ const FLEET_GRACE: Duration = Duration::from_secs(10);
 /// How long a request waits for the topic. Its client asks again.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Groups {
-    /// Sees to it that `__consumer_offsets` exists. `fleet_size` is how many brokers are known to belong to the fleet,
+impl<M: Machine> Coordinators<M> {
+    /// Sees to it that the topic exists. `fleet_size` is how many brokers are known to belong to the fleet,
     /// whether they run or not. True: it is there.
     pub async fn ensure_topic(
         &self,
@@ -26,20 +26,21 @@ impl Groups {
         settings: &BrokerSettings,
         fleet_size: usize,
     ) -> bool {
-        if self.metadata.image().topic(TOPIC).is_some() {
+        if self.metadata.image().topic(M::TOPIC).is_some() {
             return true;
         }
         // Whoever comes meanwhile waits here, and finds it done.
         let _one_at_a_time = self.creating.lock().await;
         let image = self.metadata.image();
-        if image.topic(TOPIC).is_some() {
+        if image.topic(M::TOPIC).is_some() {
             return true;
         }
-        let Some(replicas) = self.replicas(&image, settings, fleet_size) else {
+        let shape = M::topic_shape(settings);
+        let Some(replicas) = self.replicas(&image, &shape, fleet_size) else {
             return false;
         };
         match controller
-            .submit_within(creation(settings, replicas), CREATE_TIMEOUT)
+            .submit_within(creation(M::TOPIC, &shape, replicas), CREATE_TIMEOUT)
             .await
         {
             Ok(response) => {
@@ -52,27 +53,30 @@ impl Groups {
                 if created {
                     info!(
                         replicas,
-                        partitions = settings.offsets_topic_num_partitions,
-                        "created __consumer_offsets"
+                        partitions = shape.partitions,
+                        topic = M::TOPIC,
+                        "created an internal topic"
                     );
                 } else {
                     let message = item.map_or("", |item| item.message.as_str());
                     warn!(
                         ?refusal,
-                        message, "__consumer_offsets cannot be created; groups have to wait"
+                        message,
+                        topic = M::TOPIC,
+                        "an internal topic cannot be created; who needs it has to wait"
                     );
                 }
             }
-            Err(error) => warn!(%error, "__consumer_offsets cannot be created now; groups have to wait"),
+            Err(error) => {
+                warn!(%error, topic = M::TOPIC, "an internal topic cannot be created now; who needs it has to wait");
+            }
         }
-        self.metadata.image().topic(TOPIC).is_some()
+        self.metadata.image().topic(M::TOPIC).is_some()
     }
 
-    /// `offsets.topic.replication.factor`, or as many as there are brokers. `None`: others are expected any moment.
-    fn replicas(&self, image: &Image, settings: &BrokerSettings, fleet_size: usize) -> Option<i32> {
-        let wanted = usize::try_from(settings.offsets_topic_replication_factor)
-            .unwrap_or(1)
-            .max(1);
+    /// The topic's replication factor, or as many as there are brokers. `None`: others are expected any moment.
+    fn replicas(&self, image: &Image, shape: &TopicShape, fleet_size: usize) -> Option<i32> {
+        let wanted = usize::try_from(shape.replication_factor).unwrap_or(1).max(1);
         let alive = image.brokers().filter(|broker| image.is_alive(broker.id)).count();
         let expected = wanted.min(fleet_size.max(image.brokers().count()));
         if alive == 0 || (alive < expected && self.started.elapsed() < FLEET_GRACE) {
@@ -82,21 +86,25 @@ impl Groups {
     }
 }
 
-fn creation(settings: &BrokerSettings, replicas: i32) -> proto::Request {
+fn creation(name: &str, shape: &TopicShape, replicas: i32) -> proto::Request {
     let config = |key: &str, value: String| proto::KeyValue {
         key: key.to_owned(),
         value: Some(value),
     };
+    let mut configs = vec![
+        config("cleanup.policy", "compact".to_owned()),
+        config("compression.type", "producer".to_owned()),
+        config("segment.bytes", shape.segment_bytes.to_string()),
+    ];
+    if let Some(min) = shape.min_insync_replicas {
+        configs.push(config("min.insync.replicas", min.to_string()));
+    }
     let topic = proto::CreateTopic {
-        name: TOPIC.to_owned(),
-        partitions: settings.offsets_topic_num_partitions,
+        name: name.to_owned(),
+        partitions: shape.partitions,
         replication_factor: replicas,
         assignments: Vec::new(),
-        configs: vec![
-            config("cleanup.policy", "compact".to_owned()),
-            config("compression.type", "producer".to_owned()),
-            config("segment.bytes", settings.offsets_topic_segment_bytes.to_string()),
-        ],
+        configs,
     };
     proto::Request {
         validate_only: false,

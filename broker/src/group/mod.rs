@@ -22,9 +22,9 @@ pub use error::{Error, WriteError};
 pub use offsets::Committed;
 pub use record::{GroupMetadata, Malformed, MemberMetadata, OffsetCommit, Record, TooLong};
 pub use shard::request::{
-    Assigned, Commit, CommitPartition, DeletedTopic, DescribedGroup, DescribedMember, Fetch,
-    FetchedPartition, Join, Joined, JoinedMember, Leave, Leaving, ListedGroup, PartitionRef, Protocol, Reply,
-    Request, Sync,
+    Assigned, Commit, CommitPartition, DeletedTopic, DescribedGroup, DescribedMember, EndTransaction, Fetch,
+    FetchedPartition, Join, Joined, JoinedMember, Leave, Leaving, ListedGroup, PartitionRef, Producer,
+    Protocol, Reply, Request, Sync,
 };
 pub use shard::{Effect, Shard, Ticket, WriteId};
 

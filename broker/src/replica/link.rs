@@ -5,7 +5,7 @@ use crate::metadata::Broker;
 use bytes::{Buf, BytesMut};
 use flotilla_control::tls;
 use flotilla_protocol::messages::{FetchRequest, FetchResponse};
-use flotilla_protocol::{ApiKey, BrokerId, Message, Str, Uuid, frame};
+use flotilla_protocol::{BrokerId, Message, Request, Str, Uuid, frame};
 use futures::future::BoxFuture;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -36,6 +36,9 @@ pub enum LinkError {
     /// Not in time.
     #[error("no answer in time")]
     Timeout,
+    /// It was fenced, or started again, before it answered.
+    #[error("broker {0} was given up before it answered")]
+    Dead(BrokerId),
     /// What came is not what was asked for.
     #[error("the answer cannot be read: {0}")]
     Answer(String),
@@ -72,81 +75,96 @@ impl TlsDial {
     }
 }
 
-impl Dial for TlsDial {
-    fn dial<'a>(&'a self, leader: &'a Broker) -> BoxFuture<'a, Result<Box<dyn Link>, LinkError>> {
-        Box::pin(async move {
-            let endpoint = leader
-                .replication
-                .as_ref()
-                .ok_or(LinkError::NoAddress(leader.id))?;
-            let port = u16::try_from(endpoint.port).map_err(|_| LinkError::NoAddress(leader.id))?;
-            let connector = TlsConnector::from(self.tls.client());
-            let name = ServerName::try_from(tls::server_name(self.cluster_id, leader.id))
-                .map_err(|error| LinkError::Answer(error.to_string()))?;
-            let connect = async {
-                let stream = TcpStream::connect((endpoint.host.as_str(), port)).await?;
-                stream.set_nodelay(true)?;
-                connector.connect(name, stream).await
-            };
-            let stream = tokio::time::timeout(DIAL_LIMIT, connect)
-                .await
-                .map_err(|_| LinkError::Timeout)??;
-            Ok(Box::new(TlsLink {
-                stream,
-                received: BytesMut::new(),
-                client_id: self.client_id.clone(),
-                correlation_id: 0,
-            }) as Box<dyn Link>)
+impl TlsDial {
+    /// Connects to the reserved listener of a broker.
+    ///
+    /// # Errors
+    /// It has no address, does not answer, or is another broker.
+    pub async fn connect(&self, broker: &Broker) -> Result<TlsLink, LinkError> {
+        let endpoint = broker
+            .replication
+            .as_ref()
+            .ok_or(LinkError::NoAddress(broker.id))?;
+        let port = u16::try_from(endpoint.port).map_err(|_| LinkError::NoAddress(broker.id))?;
+        let connector = TlsConnector::from(self.tls.client());
+        let name = ServerName::try_from(tls::server_name(self.cluster_id, broker.id))
+            .map_err(|error| LinkError::Answer(error.to_string()))?;
+        let connect = async {
+            let stream = TcpStream::connect((endpoint.host.as_str(), port)).await?;
+            stream.set_nodelay(true)?;
+            connector.connect(name, stream).await
+        };
+        let stream = tokio::time::timeout(DIAL_LIMIT, connect)
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        Ok(TlsLink {
+            stream,
+            received: BytesMut::new(),
+            client_id: self.client_id.clone(),
+            correlation_id: 0,
         })
     }
 }
 
-struct TlsLink {
+impl Dial for TlsDial {
+    fn dial<'a>(&'a self, leader: &'a Broker) -> BoxFuture<'a, Result<Box<dyn Link>, LinkError>> {
+        Box::pin(async move { Ok(Box::new(self.connect(leader).await?) as Box<dyn Link>) })
+    }
+}
+
+/// A connection with mutual TLS to another broker.
+pub struct TlsLink {
     stream: TlsStream<TcpStream>,
     received: BytesMut,
     client_id: Str,
     correlation_id: i32,
 }
 
+impl TlsLink {
+    /// Asks, and waits for the answer, of at most `bytes_max` bytes. A link that failed is of no further use.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is not the answer.
+    pub async fn ask<R: Request>(
+        &mut self,
+        version: i16,
+        request: R,
+        bytes_max: usize,
+    ) -> Result<R::Response, LinkError> {
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        let unreadable = |error: &dyn std::fmt::Display| LinkError::Answer(error.to_string());
+        let segments = frame::request(version, self.correlation_id, Some(&self.client_id), &request)
+            .map_err(|error| unreadable(&error))?;
+        for mut segment in segments {
+            while segment.has_remaining() {
+                self.stream.write_buf(&mut segment).await?;
+            }
+        }
+        self.stream.flush().await?;
+        loop {
+            if let Some(response) =
+                frame::split(&mut self.received, bytes_max).map_err(|error| unreadable(&error))?
+            {
+                let (correlation_id, mut body) =
+                    frame::decode_response(response, R::KEY, version).map_err(|error| unreadable(&error))?;
+                if correlation_id != self.correlation_id {
+                    return Err(LinkError::Answer(
+                        "it is the answer to another request".to_owned(),
+                    ));
+                }
+                return R::Response::decode(&mut body, version).map_err(|error| unreadable(&error));
+            }
+            self.received.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+}
+
 impl Link for TlsLink {
     fn fetch(&mut self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, LinkError>> {
-        Box::pin(async move {
-            self.correlation_id = self.correlation_id.wrapping_add(1);
-            let unreadable = |error: &dyn std::fmt::Display| LinkError::Answer(error.to_string());
-            let segments = frame::request(
-                FETCH_VERSION,
-                self.correlation_id,
-                Some(&self.client_id),
-                &request,
-            )
-            .map_err(|error| unreadable(&error))?;
-            for mut segment in segments {
-                while segment.has_remaining() {
-                    self.stream.write_buf(&mut segment).await?;
-                }
-            }
-            self.stream.flush().await?;
-            let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0) + RESPONSE_BYTES_SURPLUS;
-            loop {
-                if let Some(response) =
-                    frame::split(&mut self.received, bytes_max).map_err(|error| unreadable(&error))?
-                {
-                    let (correlation_id, mut body) =
-                        frame::decode_response(response, ApiKey::Fetch, FETCH_VERSION)
-                            .map_err(|error| unreadable(&error))?;
-                    if correlation_id != self.correlation_id {
-                        return Err(LinkError::Answer(
-                            "it is the answer to another request".to_owned(),
-                        ));
-                    }
-                    return FetchResponse::decode(&mut body, FETCH_VERSION)
-                        .map_err(|error| unreadable(&error));
-                }
-                self.received.reserve(READ_BYTES);
-                if self.stream.read_buf(&mut self.received).await? == 0 {
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-                }
-            }
-        })
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0) + RESPONSE_BYTES_SURPLUS;
+        Box::pin(self.ask(FETCH_VERSION, request, bytes_max))
     }
 }

@@ -37,7 +37,7 @@ pub use census::{LogDir, LogDirPartition};
 pub use cleaner::CleanerCensus;
 pub use error::{AppendError, ReadError, Unavailable};
 pub use leadership::{LeadershipChange, Role};
-pub use link::{Dial, Link, LinkError, TlsDial};
+pub use link::{Dial, Link, LinkError, TlsDial, TlsLink};
 pub use metrics::{Census, Counter, Metrics};
 pub use open::{Blocking, Config, OpenError};
 pub use poll::Fetch;

@@ -155,24 +155,6 @@ async fn every_idempotent_producer_gets_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn transactional_producers_are_told_that_there_are_no_transactions() {
-    let ctx = context(5);
-    for (id, expected) in [
-        ("", ErrorCode::InvalidRequest),
-        ("payments", ErrorCode::UnsupportedVersion),
-    ] {
-        let request = InitProducerIdRequest {
-            transactional_id: Some(id.into()),
-            producer_id: -1,
-            producer_epoch: -1,
-            ..InitProducerIdRequest::default()
-        };
-        let refused = init_producer_id::handle(&ctx, request).await;
-        assert_eq!(refused.error_code, i16::from(expected), "{id:?}");
-    }
-}
-
-#[tokio::test]
 async fn end_of_an_epoch_is_told_by_the_leader_alone() {
     let ctx = context(4);
     put(&ctx).await;

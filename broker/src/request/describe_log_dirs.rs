@@ -10,12 +10,9 @@ use flotilla_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsRespons
 use flotilla_protocol::{ErrorCode, Str};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name by which rules know the cluster itself.
-const CLUSTER: &str = "kafka-cluster";
-
 /// Describes this broker's own directories.
 pub(super) async fn handle(ctx: &Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
-    if !ctx.allowed(Operation::Describe, ResourceType::Cluster, CLUSTER) {
+    if !ctx.allowed(Operation::Describe, ResourceType::Cluster, super::CLUSTER) {
         return DescribeLogDirsResponse {
             // Older clients take an empty list for it.
             error_code: if ctx.version >= 3 {

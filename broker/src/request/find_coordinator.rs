@@ -1,8 +1,8 @@
-//! FindCoordinator: which broker a group's members talk to.
+//! FindCoordinator: which broker a group's members, or a transactional producer, talk to.
 
 use flotilla_protocol::messages::find_coordinator_response::Coordinator;
 use flotilla_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
-use flotilla_protocol::{ErrorCode, Str};
+use flotilla_protocol::{BrokerId, ErrorCode, Str};
 
 use super::Context;
 use super::coordinator::wire;
@@ -14,16 +14,23 @@ const TRANSACTION: i8 = 1;
 
 /// Finds the coordinator of one key, and since version 4 of several (KIP-699).
 pub(super) async fn handle(ctx: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
-    if request.key_type == GROUP {
+    let broker = &ctx.broker;
+    let (controller, settings) = (&broker.controller, broker.settings());
+    let quorum = &broker.config.quorum;
+    let fleet_size = quorum.peers.len().max(quorum.voters.len()).max(1);
+    match request.key_type {
         // The first who looks for a coordinator brings the topic into being that holds their state.
-        let broker = &ctx.broker;
-        let quorum = &broker.config.quorum;
-        let fleet_size = quorum.peers.len().max(quorum.voters.len()).max(1);
-        let settings = broker.settings();
-        broker
-            .groups
-            .ensure_topic(&broker.controller, &settings, fleet_size)
-            .await;
+        GROUP => {
+            broker
+                .groups
+                .ensure_topic(controller, &settings, fleet_size)
+                .await;
+        }
+        TRANSACTION => {
+            let transactions = &broker.transactions;
+            transactions.ensure_topic(controller, &settings, fleet_size).await;
+        }
+        _ => {}
     }
     let image = ctx.image();
     if ctx.version >= 4 {
@@ -49,16 +56,22 @@ fn find(ctx: &Context, image: &Image, key_type: i8, key: Str) -> Coordinator {
         GROUP if !ctx.allowed_in(image, Operation::Describe, ResourceType::Group, &key) => {
             refusal(key, ErrorCode::GroupAuthorizationFailed, None)
         }
-        GROUP => find_group(ctx, image, key),
+        GROUP => {
+            let leader = ctx.broker.groups.coordinator_of(image, &key);
+            found(ctx, image, key, leader)
+        }
         TRANSACTION if !ctx.allowed_in(image, Operation::Describe, ResourceType::TransactionalId, &key) => {
             refusal(key, ErrorCode::TransactionalIdAuthorizationFailed, None)
         }
-        // "Not available" would have clients try for ever; this ends `initTransactions` with the reason.
-        TRANSACTION => refusal(
+        TRANSACTION if key.is_empty() => refusal(
             key,
             ErrorCode::InvalidRequest,
-            Some("transactions are not supported yet"),
+            Some("a transactional id must not be empty"),
         ),
+        TRANSACTION => {
+            let leader = ctx.broker.transactions.coordinator_of(image, &key);
+            found(ctx, image, key, leader)
+        }
         _ => refusal(
             key,
             ErrorCode::InvalidRequest,
@@ -67,8 +80,7 @@ fn find(ctx: &Context, image: &Image, key_type: i8, key: Str) -> Coordinator {
     }
 }
 
-fn find_group(ctx: &Context, image: &Image, key: Str) -> Coordinator {
-    let leader = ctx.broker.groups.coordinator_of(image, &key);
+fn found(ctx: &Context, image: &Image, key: Str, leader: Option<BrokerId>) -> Coordinator {
     let broker = leader
         .filter(|id| image.is_alive(*id))
         .and_then(|id| image.broker(id));

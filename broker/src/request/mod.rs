@@ -3,6 +3,8 @@
 //! A handler is `async fn handle(ctx: &Context, request: XRequest) -> XResponse` and cannot fail: what went wrong is in the
 //! response. A new API is a file, a row in [`ANNOUNCED`] and a line in [`answer`].
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 #[cfg(test)]
 mod admin_tests;
 mod alter_client_quotas;
@@ -28,10 +30,13 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
+mod end_txn;
 pub mod error;
 pub(crate) mod fetch;
 mod find_coordinator;
@@ -43,6 +48,7 @@ mod leave_group;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -57,14 +63,23 @@ mod submit;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
+mod transaction;
+#[cfg(test)]
+mod transaction_tests;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use fetch::ReplicaFetch;
 pub use session::Session;
+pub(crate) use write_txn_markers::end_transactions;
 
 use bytes::Bytes;
 use flotilla_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Request, frame};
 use futures::future::BoxFuture;
+
+/// The name by which rules know the cluster itself.
+const CLUSTER: &str = "kafka-cluster";
 
 /// What is served, with the oldest and the newest version: what ApiVersions says. Everything else is refused.
 pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
@@ -107,6 +122,14 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeTopicPartitions, 0, 0),
     (ApiKey::DeleteRecords, 0, 2),
     (ApiKey::InitProducerId, 0, 5),
+    (ApiKey::AddPartitionsToTxn, 0, 5),
+    (ApiKey::AddOffsetsToTxn, 0, 4),
+    (ApiKey::EndTxn, 0, 5),
+    (ApiKey::WriteTxnMarkers, 1, 2),
+    (ApiKey::TxnOffsetCommit, 0, 5),
+    (ApiKey::DescribeProducers, 0, 0),
+    (ApiKey::DescribeTransactions, 0, 0),
+    (ApiKey::ListTransactions, 0, 2),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::DescribeLogDirs, 1, 5),
 ];
@@ -117,6 +140,8 @@ pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
     ApiKey::ListOffsets,
     ApiKey::ApiVersions,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::WriteTxnMarkers,
+    ApiKey::AddPartitionsToTxn,
 ];
 
 /// A handler's answer, where it is more than a response.
@@ -239,11 +264,29 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         };
     }
     match api {
-        ApiKey::Produce => call.reply(produce::handle(&ctx, call.request(body)?)),
+        ApiKey::Produce => call.reply(produce::handle(&ctx, call.request(body)?).await),
         ApiKey::Fetch => call.response(&fetch::handle(&ctx, call.request(body)?).await),
         ApiKey::ListOffsets => call.response(&list_offsets::handle(&ctx, call.request(body)?).await),
         ApiKey::DeleteRecords => call.response(&delete_records::handle(&ctx, call.request(body)?).await),
         ApiKey::InitProducerId => call.response(&init_producer_id::handle(&ctx, call.request(body)?).await),
+        ApiKey::AddPartitionsToTxn => {
+            call.response(&add_partitions_to_txn::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::AddOffsetsToTxn => {
+            call.response(&add_offsets_to_txn::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::EndTxn => call.response(&end_txn::handle(&ctx, call.request(body)?).await),
+        ApiKey::WriteTxnMarkers => call.response(&write_txn_markers::handle(&ctx, call.request(body)?).await),
+        ApiKey::TxnOffsetCommit => call.response(&txn_offset_commit::handle(&ctx, call.request(body)?).await),
+        ApiKey::DescribeProducers => {
+            call.response(&describe_producers::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeTransactions => {
+            call.response(&describe_transactions::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ListTransactions => {
+            call.response(&list_transactions::handle(&ctx, call.request(body)?).await)
+        }
         ApiKey::OffsetForLeaderEpoch => {
             call.response(&offset_for_leader_epoch::handle(&ctx, call.request(body)?).await)
         }

@@ -1,16 +1,21 @@
 //! Produce: records in.
 
 use super::leader_hint::LeaderHints;
+use super::transaction::{join, may_write};
 use super::{Context, Reply, error};
 use crate::auth::{Operation, ResourceType};
+use crate::courier::Joining;
 use crate::metadata::Image;
-use crate::replica::{Acks, AppendError, Commit, Origin, PartitionKey};
+use crate::replica::{Acks, AppendError, Commit, Origin, PartitionKey, Verification};
+use crate::transaction::Partition;
 use flotilla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use flotilla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use flotilla_protocol::messages::{ProduceRequest, ProduceResponse};
+use flotilla_protocol::records::BatchHeader;
 use flotilla_protocol::{ErrorCode, PartitionIndex, Str};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,6 +23,14 @@ use tokio::time::Instant;
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 /// Topics that only coordinators write to.
 const INTERNAL_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
+
+/// Since this version partitions join a transaction as they are written to (KIP-890).
+const JOINS_SINCE: i16 = 12;
+/// Since this version clients know that they may have to abort (KIP-890).
+const KNOWS_ABORTABLE_SINCE: i16 = 11;
+
+/// What the coordinator said of partitions whose transaction has no records there yet, by topic and place in the request.
+type Verified = BTreeMap<(usize, usize), Result<Verification, ErrorCode>>;
 
 /// A partition's answer that still depends on its commit.
 struct Pending {
@@ -28,8 +41,9 @@ struct Pending {
 
 /// Appends at once, so that the order of requests is the order of records; the answer comes when the acknowledgements
 /// are there that the client asked for.
-pub(super) fn handle(ctx: &Context, request: ProduceRequest) -> Reply<ProduceResponse> {
+pub(super) async fn handle(ctx: &Context, request: ProduceRequest) -> Reply<ProduceResponse> {
     let image = ctx.image();
+    let verified = verify(ctx, &image, &request).await;
     let acks = match request.acks {
         0 | 1 => Some(Acks::Leader),
         -1 => Some(Acks::All),
@@ -38,9 +52,15 @@ pub(super) fn handle(ctx: &Context, request: ProduceRequest) -> Reply<ProduceRes
     let mut pending = Vec::new();
     let mut response = ProduceResponse::default();
     for (place, topic) in request.topic_data.iter().enumerate() {
-        response
-            .responses
-            .push(topic_response(ctx, &image, acks, place, topic, &mut pending));
+        response.responses.push(topic_response(
+            ctx,
+            &image,
+            acks,
+            place,
+            topic,
+            &verified,
+            &mut pending,
+        ));
     }
     if request.acks == 0 {
         let failed = response
@@ -80,6 +100,7 @@ fn topic_response(
     acks: Option<Acks>,
     place: usize,
     data: &TopicProduceData,
+    verified: &Verified,
     pending: &mut Vec<Pending>,
 ) -> TopicProduceResponse {
     let by_id = ctx.version >= 13;
@@ -110,7 +131,12 @@ fn topic_response(
                     topic_id: topic.id,
                     partition: index,
                 };
-                let (answer, commit) = append(ctx, key, partition, acks);
+                let origin = match verified.get(&(place, at)) {
+                    None => Origin::Client,
+                    Some(Ok(verification)) => Origin::Transaction(*verification),
+                    Some(Err(code)) => return refused(partition, *code),
+                };
+                let (answer, commit) = append(ctx, key, partition, acks, origin);
                 pending.extend(commit.map(|commit| Pending {
                     topic: place,
                     partition: at,
@@ -125,6 +151,104 @@ fn topic_response(
         partition_responses: partitions.collect(),
         name: data.name.clone(),
         topic_id: data.topic_id,
+    }
+}
+
+/// Asks the coordinator about partitions that a transaction is about to write its first records to (KIP-890). Nothing is
+/// appended before it has answered: the start of a transaction is as durable as its records.
+async fn verify(ctx: &Context, image: &Image, request: &ProduceRequest) -> Verified {
+    let mut verified = Verified::new();
+    let mut asked: BTreeMap<Partition, ((usize, usize), Verification)> = BTreeMap::new();
+    let id = request.transactional_id.as_ref().filter(|id| may_write(ctx, id));
+    for (at_topic, topic) in request.topic_data.iter().enumerate() {
+        let known = if ctx.version >= 13 {
+            image.topic_by_id(topic.topic_id)
+        } else {
+            image.topic(&topic.name)
+        };
+        for (at_partition, data) in topic.partition_data.iter().enumerate() {
+            let place = (at_topic, at_partition);
+            let records = data.records.clone().map(flotilla_protocol::Records::into_bytes);
+            let records = records.unwrap_or_default();
+            if !is_transactional(&records) {
+                continue;
+            }
+            if id.is_none() {
+                verified.insert(place, Err(ErrorCode::TransactionalIdAuthorizationFailed));
+                continue;
+            }
+            let partition = PartitionIndex(data.index);
+            // What is not known or not allowed is refused later, for that reason.
+            let Some(known) = known.filter(|known| {
+                known.partition(partition).is_some()
+                    && ctx.allowed_in(image, Operation::Write, ResourceType::Topic, &known.name)
+            }) else {
+                continue;
+            };
+            let topic_id = known.id;
+            let key = PartitionKey { topic_id, partition };
+            match ctx.broker.replicas.verification(key, &records) {
+                Ok(None) => {}
+                Ok(Some(verification)) => {
+                    asked.insert((known.name.as_str().into(), partition.0), (place, verification));
+                }
+                Err(unavailable) => {
+                    verified.insert(place, Err(error::of_unavailable(&unavailable)));
+                }
+            }
+        }
+    }
+    let Some((id, (_, first))) = id.zip(asked.values().next().copied()) else {
+        return verified;
+    };
+    let joins = ctx.version >= JOINS_SINCE;
+    if !joins && !ctx.broker.settings().transaction_partition_verification_enable {
+        verified.extend(
+            asked
+                .into_values()
+                .map(|(place, verification)| (place, Ok(verification))),
+        );
+        return verified;
+    }
+    let joining = Joining {
+        id: id.as_str().into(),
+        producer_id: first.producer_id,
+        producer_epoch: first.producer_epoch,
+        verify_only: !joins,
+        partitions: asked.keys().cloned().collect(),
+    };
+    let outcomes: BTreeMap<_, _> = join(&ctx.broker, &joining).await.into_iter().collect();
+    for (partition, (place, verification)) in asked {
+        let is_of_producer = verification.producer_id == first.producer_id
+            && verification.producer_epoch == first.producer_epoch;
+        let outcome = match outcomes.get(&partition) {
+            // One request is of one producer.
+            _ if !is_of_producer => Err(ErrorCode::InvalidRecord),
+            Some(ErrorCode::None) => Ok(verification),
+            Some(code) => Err(unverified(ctx, *code)),
+            None => Err(unverified(ctx, ErrorCode::CoordinatorNotAvailable)),
+        };
+        verified.insert(place, outcome);
+    }
+    verified
+}
+
+fn is_transactional(records: &[u8]) -> bool {
+    BatchHeader::parse(records).is_ok_and(|header| header.is_transactional())
+}
+
+/// What a producer is told where its transaction's coordinator did not say yes. What passes is told in words that every
+/// producer knows to try again for.
+fn unverified(ctx: &Context, code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::ConcurrentTransactions if ctx.version >= JOINS_SINCE => code,
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if ctx.version < KNOWS_ABORTABLE_SINCE => ErrorCode::InvalidTxnState,
+        code => code,
     }
 }
 
@@ -148,6 +272,7 @@ fn append(
     key: PartitionKey,
     partition: &PartitionProduceData,
     acks: Acks,
+    origin: Origin,
 ) -> (PartitionProduceResponse, Option<Commit>) {
     let records = partition
         .records
@@ -156,7 +281,7 @@ fn append(
     let appended = ctx
         .broker
         .replicas
-        .append(key, &records.unwrap_or_default(), acks, Origin::Client);
+        .append(key, &records.unwrap_or_default(), acks, origin);
     match appended {
         Ok(appended) => {
             let answer = PartitionProduceResponse {

@@ -57,7 +57,7 @@ async fn answer(reply: Reply<ProduceResponse>) -> ProduceResponse {
 }
 
 async fn only(ctx: &Context, request: ProduceRequest) -> PartitionProduceResponse {
-    let mut response = answer(handle(ctx, request)).await;
+    let mut response = answer(handle(ctx, request).await).await;
     response.responses.remove(0).partition_responses.remove(0)
 }
 
@@ -92,7 +92,7 @@ async fn answers_are_readable_in_every_version() {
             ("orders", Uuid::ZERO)
         };
         for index in [0, 1, 9] {
-            let response = answer(handle(&ctx, request(-1, topic.0, topic.1, index))).await;
+            let response = answer(handle(&ctx, request(-1, topic.0, topic.1, index)).await).await;
             let mut w = Writer::new();
             response.encode(&mut w, version).unwrap();
             let mut r = Reader::new(w.into_bytes());
@@ -105,7 +105,7 @@ async fn answers_are_readable_in_every_version() {
 #[tokio::test]
 async fn wrong_broker_names_the_right_one() {
     let ctx = context(10);
-    let response = answer(handle(&ctx, request(-1, "orders", Uuid::ZERO, 1))).await;
+    let response = answer(handle(&ctx, request(-1, "orders", Uuid::ZERO, 1)).await).await;
     let refused = &response.responses[0].partition_responses[0];
     assert_eq!(refused.error_code, i16::from(ErrorCode::NotLeaderOrFollower));
     assert_eq!(
@@ -125,7 +125,7 @@ async fn wrong_broker_names_the_right_one() {
         }]
     );
     let ctx = Context { version: 9, ..ctx };
-    let response = answer(handle(&ctx, request(-1, "orders", Uuid::ZERO, 1))).await;
+    let response = answer(handle(&ctx, request(-1, "orders", Uuid::ZERO, 1)).await).await;
     assert_eq!(response.node_endpoints, []);
 }
 
@@ -155,11 +155,11 @@ async fn acks_other_than_kafkas_are_refused() {
 async fn without_acks_there_is_silence_or_the_end() {
     let ctx = context(12);
     assert!(matches!(
-        handle(&ctx, request(0, "orders", Uuid::ZERO, 0)),
+        handle(&ctx, request(0, "orders", Uuid::ZERO, 0)).await,
         Reply::Silent
     ));
     assert!(matches!(
-        handle(&ctx, request(0, "orders", Uuid::ZERO, 1)),
+        handle(&ctx, request(0, "orders", Uuid::ZERO, 1)).await,
         Reply::Close
     ));
 }

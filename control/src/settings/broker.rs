@@ -29,6 +29,10 @@ macro_rules! broker_settings {
 }
 
 broker_settings! {
+    /// How long a broker goes on trying to add a partition to a transaction while the one before ends, in milliseconds.
+    add_partitions_to_txn_retry_backoff_max_ms: i32 = "add.partitions.to.txn.retry.backoff.max.ms",
+    /// How long it waits between two tries, in milliseconds.
+    add_partitions_to_txn_retry_backoff_ms: i32 = "add.partitions.to.txn.retry.backoff.ms",
     /// Whether a topic is created when a client asks for one that does not exist.
     auto_create_topics_enable: bool = "auto.create.topics.enable",
     /// Whether leadership goes back to preferred leaders by itself.
@@ -175,8 +179,22 @@ broker_settings! {
     socket_request_max_bytes: i32 = "socket.request.max.bytes",
     /// The send buffer of a client's connection, in bytes; -1: the system's.
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
+    /// How often transactions are looked for that are open for longer than their timeout, in milliseconds.
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms",
     /// The longest timeout that a transaction may ask for, in milliseconds.
     transaction_max_timeout_ms: i32 = "transaction.max.timeout.ms",
+    /// Whether a batch of a transaction is taken only once its coordinator has confirmed the partition.
+    transaction_partition_verification_enable: bool = "transaction.partition.verification.enable",
+    /// How often transactional ids are looked for that have been idle for too long, in milliseconds.
+    transaction_remove_expired_transaction_cleanup_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms",
+    /// `min.insync.replicas` of `__transaction_state`.
+    transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr",
+    /// How many partitions `__transaction_state` has.
+    transaction_state_log_num_partitions: i32 = "transaction.state.log.num.partitions",
+    /// How many replicas `__transaction_state` has, or as many as there are brokers where they are fewer.
+    transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor",
+    /// The size of the segments of `__transaction_state`, in bytes.
+    transaction_state_log_segment_bytes: i32 = "transaction.state.log.segment.bytes",
     /// How long an idle transactional id is remembered, in milliseconds.
     transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
 }

@@ -137,6 +137,14 @@ pub fn check_broker(config: &BTreeMap<String, String>) -> Result<(), Error> {
         }
         setting.check(value)?;
     }
+    if config
+        .get("transaction.two.phase.commit.enable")
+        .is_some_and(|value| bool::read(value) == Some(true))
+    {
+        return Err(Error::Contradiction(
+            "`transaction.two.phase.commit.enable` cannot be true: Flotilla has no two-phase commit (KIP-939)".to_owned(),
+        ));
+    }
     check_cleaner(config)
 }
 

@@ -195,6 +195,16 @@ fn compaction_needs_memory_for_each_of_its_threads() {
 }
 
 #[test]
+fn two_phase_commit_is_refused_by_name() {
+    let set = |value: &str| check_broker(&map(&[("transaction.two.phase.commit.enable", value)]));
+    assert_eq!(set("false"), Ok(()));
+    assert_eq!(
+        set("true").expect_err("there is none").to_string(),
+        "`transaction.two.phase.commit.enable` cannot be true: Flotilla has no two-phase commit (KIP-939)"
+    );
+}
+
+#[test]
 fn a_password_is_never_quoted() {
     let setting = find(Scope::Broker, "ssl.key.password").expect("known");
     assert!(setting.sensitive());

@@ -1,5 +1,7 @@
 //! From the log into memory, and out of it.
 
+use flotilla_protocol::ProducerId;
+
 use super::{Alarm, Effect, Group, Key, Shard};
 use crate::group::Text;
 use crate::group::error::Error;
@@ -25,6 +27,18 @@ impl Shard {
             Record::GroupMetadata { group, value: None } => {
                 self.groups.remove(group);
             }
+        }
+    }
+
+    /// Folds one record of a producer's transaction in: it counts if that is committed.
+    pub fn replay_in_transaction(&mut self, producer_id: ProducerId, record: &Record) {
+        self.latest.apply_in_doubt(producer_id, record);
+    }
+
+    /// A producer's transaction ends here.
+    pub fn replay_marker(&mut self, producer_id: ProducerId, committed: bool) {
+        for group in self.latest.end_transaction(producer_id, committed) {
+            self.groups.entry(group).or_insert_with(Group::new);
         }
     }
 

@@ -27,7 +27,7 @@ use super::offsets::Offsets;
 use super::record::Record;
 use super::timer::Timers;
 use super::{Config, Text};
-use request::{Joined, Reply, Request};
+use request::{EndTransaction, Joined, Producer, Reply, Request};
 
 /// Names a request while its answer is awaited. Drawn by the caller, who must not use one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,22 @@ pub enum Effect {
         write: WriteId,
         /// At least one.
         records: Arc<[Record]>,
+    },
+    /// Append these records as part of a producer's transaction, then report the same.
+    AppendInTransaction {
+        /// The write's name.
+        write: WriteId,
+        /// Whose.
+        producer: Producer,
+        /// At least one.
+        records: Arc<[Record]>,
+    },
+    /// Append the marker that ends a transaction, then report the same.
+    AppendMarker {
+        /// The write's name.
+        write: WriteId,
+        /// What it says.
+        marker: EndTransaction,
     },
 }
 
@@ -189,7 +205,9 @@ impl Shard {
                 self.reply(to, Reply::Heartbeat(result));
             }
             Request::Leave(leave) => self.leave(to, &leave),
-            Request::Commit(commit) => self.commit(to, &commit),
+            Request::Commit(commit) => self.commit(to, &commit, None),
+            Request::CommitInTransaction(commit, producer) => self.commit(to, &commit, Some(producer)),
+            Request::EndTransaction(marker) => self.end_transaction(to, marker),
             Request::Fetch(fetch) => self.fetch(to, fetch),
             Request::DeleteOffsets { group, partitions } => self.delete_offsets(to, &group, &partitions),
             Request::Delete(groups) => self.delete(to, &groups),
@@ -283,7 +301,11 @@ impl Shard {
         // An empty id is good for offsets of old clients, and for nothing else (Kafka's rule).
         let may_be_empty = matches!(
             request,
-            Request::Commit(_) | Request::Fetch(_) | Request::Describe(_) | Request::Delete(_)
+            Request::Commit(_)
+                | Request::CommitInTransaction(..)
+                | Request::Fetch(_)
+                | Request::Describe(_)
+                | Request::Delete(_)
         );
         for group in request.groups() {
             if group.len() > ID_BYTES_MAX || (group.is_empty() && !may_be_empty) {
@@ -301,11 +323,33 @@ impl Shard {
     }
 
     fn write(&mut self, records: Vec<Record>, then: Vec<Then>) -> WriteId {
-        let id = WriteId(self.next_write);
-        self.next_write += 1;
         for record in &records {
             self.latest.apply(record);
         }
+        let write = self.begin_write(then);
+        self.effects.push(Effect::Append {
+            write,
+            records: records.into(),
+        });
+        write
+    }
+
+    fn write_in_transaction(&mut self, producer: Producer, records: Vec<Record>, then: Vec<Then>) -> WriteId {
+        for record in &records {
+            self.latest.apply_in_doubt(producer.id, record);
+        }
+        let write = self.begin_write(then);
+        self.effects.push(Effect::AppendInTransaction {
+            write,
+            producer,
+            records: records.into(),
+        });
+        write
+    }
+
+    fn begin_write(&mut self, then: Vec<Then>) -> WriteId {
+        let id = WriteId(self.next_write);
+        self.next_write += 1;
         self.writes.push_back(Write {
             id,
             after: self.latest.clone(),
@@ -314,10 +358,6 @@ impl Shard {
         });
         let deadline_ms = self.now_ms + self.config.commit_timeout_ms;
         self.timers.set(Key::Write(id), deadline_ms, Alarm::Write);
-        self.effects.push(Effect::Append {
-            write: id,
-            records: records.into(),
-        });
         id
     }
 

@@ -1,15 +1,16 @@
 //! OffsetCommit, OffsetDelete, DeleteGroups, and the expiry of offsets (KIP-211).
 
-use super::{Alarm, Group, Key, RECORDS_PER_WRITE_MAX, Shard, Then, Ticket};
+use super::{Alarm, Effect, Group, Key, RECORDS_PER_WRITE_MAX, Shard, Then, Ticket};
 use crate::group::classic::State;
 use crate::group::error::Error;
 use crate::group::offsets::tombstone;
 use crate::group::record::{OffsetCommit, Record};
-use crate::group::shard::request::{Commit, DeletedTopic, PartitionRef, Reply};
+use crate::group::shard::request::{Commit, DeletedTopic, EndTransaction, PartitionRef, Producer, Reply};
 use crate::group::{Config, Text};
 
 impl Shard {
-    pub(super) fn commit(&mut self, to: Ticket, commit: &Commit) {
+    /// Commits offsets; `producer` only if its transaction is committed (KIP-98, KIP-447).
+    pub(super) fn commit(&mut self, to: Ticket, commit: &Commit, producer: Option<Producer>) {
         let is_new = match self.groups.get(&commit.group) {
             // No such group, and no generation: a consumer that assigns to itself. Its group is made of offsets alone.
             None if commit.generation < 0 => true,
@@ -22,7 +23,11 @@ impl Shard {
                 return;
             }
             Some(group) => {
-                if let Err(error) = check_commit(group, commit) {
+                let checked = match producer {
+                    None => check_commit(group, commit),
+                    Some(_) => check_commit_in_transaction(group, commit),
+                };
+                if let Err(error) = checked {
                     self.reply(to, Reply::Commit(Err(error)));
                     return;
                 }
@@ -74,12 +79,26 @@ impl Shard {
                 },
             );
         }
-        let write = self.write(records, then);
+        let write = match producer {
+            None => self.write(records, then),
+            Some(producer) => self.write_in_transaction(producer, records, then),
+        };
         if is_new {
             let mut group = Group::new();
             group.born = Some(write);
             self.groups.insert(commit.group.clone(), group);
         }
+    }
+
+    /// Offsets of a transaction come to count, or go.
+    pub(super) fn end_transaction(&mut self, to: Ticket, marker: EndTransaction) {
+        let groups = self.latest.end_transaction(marker.producer_id, marker.committed);
+        for group in groups {
+            self.groups.entry(group).or_insert_with(Group::new);
+        }
+        let reply = Reply::EndTransaction(Ok(()));
+        let write = self.begin_write(vec![Then::Reply { to, reply }]);
+        self.effects.push(Effect::AppendMarker { write, marker });
     }
 
     pub(super) fn delete_offsets(&mut self, to: Ticket, id: &Text, partitions: &[PartitionRef]) {
@@ -180,7 +199,7 @@ impl Shard {
             let Some(group) = self.groups.get(&id) else {
                 continue;
             };
-            let mut all_expired = true;
+            let mut all_expired = self.latest.doubted_of_group(&id).next().is_none();
             for (topic, partition, offset) in self.latest.of_group(&id) {
                 if self.has_expired(group, topic, offset) {
                     records.push(tombstone(&id, topic, partition));
@@ -258,6 +277,25 @@ fn check_commit(group: &Group, commit: &Commit) -> Result<(), Error> {
         Err(Error::RebalanceInProgress)
     } else {
         Ok(())
+    }
+}
+
+/// A producer that does not say which member it commits for is believed: older clients know no better.
+fn check_commit_in_transaction(group: &Group, commit: &Commit) -> Result<(), Error> {
+    if group.state() == State::Dead {
+        return Err(Error::NotAvailable);
+    }
+    if commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none() {
+        return Ok(());
+    }
+    if commit.generation < 0 && group.state() == State::Empty {
+        return Ok(());
+    }
+    group.check_member(&commit.member_id, commit.instance_id.as_deref())?;
+    if commit.generation == group.generation {
+        Ok(())
+    } else {
+        Err(Error::IllegalGeneration)
     }
 }
 

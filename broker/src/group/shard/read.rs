@@ -18,22 +18,53 @@ impl Shard {
             true => &self.latest,
             false => &self.committed,
         };
+        let is_unstable = |topic: &Text, partition| {
+            fetch.require_stable && offsets.is_in_doubt(&fetch.group, topic, partition)
+        };
         let fetched = match fetch.partitions {
-            None => offsets
-                .of_group(&fetch.group)
-                .map(|(topic, partition, offset)| FetchedPartition {
-                    topic: topic.clone(),
-                    partition,
-                    committed: Ok(Some(OffsetCommit::clone(offset))),
-                })
-                .collect(),
+            None => {
+                let mut fetched: Vec<FetchedPartition> = offsets
+                    .of_group(&fetch.group)
+                    .map(|(topic, partition, offset)| FetchedPartition {
+                        topic: topic.clone(),
+                        partition,
+                        committed: if is_unstable(topic, partition) {
+                            Err(Error::UnstableOffset)
+                        } else {
+                            Ok(Some(OffsetCommit::clone(offset)))
+                        },
+                    })
+                    .collect();
+                if fetch.require_stable {
+                    // The first commit of all may be the one that is in doubt.
+                    let mut only_doubted: Vec<(&Text, i32)> = offsets
+                        .doubted_of_group(&fetch.group)
+                        .filter(|(topic, partition)| offsets.get(&fetch.group, topic, *partition).is_none())
+                        .collect();
+                    only_doubted.dedup();
+                    fetched.extend(
+                        only_doubted
+                            .into_iter()
+                            .map(|(topic, partition)| FetchedPartition {
+                                topic: topic.clone(),
+                                partition,
+                                committed: Err(Error::UnstableOffset),
+                            }),
+                    );
+                }
+                fetched
+            }
             Some(partitions) => partitions
                 .into_iter()
                 .map(|wanted| FetchedPartition {
-                    committed: Ok(offsets
-                        .get(&fetch.group, &wanted.topic, wanted.partition)
-                        .filter(|offset| is_of_topic(offset, &wanted))
-                        .map(|offset| OffsetCommit::clone(offset))),
+                    committed: if is_unstable(&wanted.topic, wanted.partition) {
+                        Err(Error::UnstableOffset)
+                    } else {
+                        Ok(offsets
+                            .get(&fetch.group, &wanted.topic, wanted.partition)
+                            .filter(|offset| is_of_topic(offset, &wanted))
+                            .map(|offset| OffsetCommit::clone(offset)))
+                    },
                     topic: wanted.topic,
                     partition: wanted.partition,
                 })

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use flotilla_protocol::Uuid;
+use flotilla_protocol::{ProducerEpoch, ProducerId, Uuid};
 
 use crate::group::Text;
 use crate::group::classic::State;
 use crate::group::error::Error;
 use crate::group::record::OffsetCommit;
+use crate::partition::verification::Guard;
 
 /// A request for one or more groups of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub enum Request {
     Leave(Leave),
     /// OffsetCommit.
     Commit(Commit),
+    /// TxnOffsetCommit: a commit that counts once the producer's transaction is committed.
+    CommitInTransaction(Commit, Producer),
+    /// A producer's transaction has ended in this shard's partition (WriteTxnMarkers).
+    EndTransaction(EndTransaction),
     /// OffsetFetch, of one group.
     Fetch(Fetch),
     /// OffsetDelete.
@@ -62,8 +67,10 @@ pub enum Reply {
     Heartbeat(Result<(), Error>),
     /// To LeaveGroup: how it went for each member, in the request's order.
     Leave(Result<Vec<Result<(), Error>>, Error>),
-    /// To OffsetCommit: how it went for each partition, in the request's order.
+    /// To OffsetCommit and TxnOffsetCommit: how it went for each partition, in the request's order.
     Commit(Result<Vec<Result<(), Error>>, Error>),
+    /// To [`Request::EndTransaction`].
+    EndTransaction(Result<(), Error>),
     /// To OffsetFetch.
     Fetch(Result<Vec<FetchedPartition>, Error>),
     /// To OffsetDelete: how it went for each partition, in the request's order.
@@ -87,7 +94,8 @@ impl Request {
             Self::Sync(_) => Reply::Sync(Err(error)),
             Self::Heartbeat { .. } => Reply::Heartbeat(Err(error)),
             Self::Leave(_) => Reply::Leave(Err(error)),
-            Self::Commit(_) => Reply::Commit(Err(error)),
+            Self::Commit(_) | Self::CommitInTransaction(..) => Reply::Commit(Err(error)),
+            Self::EndTransaction(_) => Reply::EndTransaction(Err(error)),
             Self::Fetch(_) => Reply::Fetch(Err(error)),
             Self::DeleteOffsets { .. } => Reply::DeleteOffsets(Err(error)),
             Self::Delete(_) => Reply::Delete(Err(error)),
@@ -108,6 +116,7 @@ impl Reply {
             Self::Heartbeat(_) => Self::Heartbeat(Err(error)),
             Self::Leave(_) => Self::Leave(Err(error)),
             Self::Commit(_) => Self::Commit(Err(error)),
+            Self::EndTransaction(_) => Self::EndTransaction(Err(error)),
             Self::Fetch(_) => Self::Fetch(Err(error)),
             Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(error)),
             Self::Delete(_) => Self::Delete(Err(error)),
@@ -289,6 +298,32 @@ pub struct CommitPartition {
     pub metadata: Text,
 }
 
+/// Whose transaction offsets belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Producer {
+    /// The producer.
+    pub id: ProducerId,
+    /// Its incarnation.
+    pub epoch: ProducerEpoch,
+    /// Of a transaction that has no offsets in the partition yet, and was verified (KIP-890).
+    pub guard: Option<Guard>,
+}
+
+/// The end of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndTransaction {
+    /// Whose it was.
+    pub producer_id: ProducerId,
+    /// The epoch of the marker.
+    pub epoch: ProducerEpoch,
+    /// Committed, or else aborted.
+    pub committed: bool,
+    /// The transaction coordinator's.
+    pub coordinator_epoch: i32,
+    /// Whether the marker's epoch is higher than that of the records.
+    pub is_bumped: bool,
+}
+
 /// OffsetFetch of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
@@ -384,10 +419,11 @@ impl Request {
             | Self::Heartbeat { group, .. }
             | Self::Leave(Leave { group, .. })
             | Self::Commit(Commit { group, .. })
+            | Self::CommitInTransaction(Commit { group, .. }, _)
             | Self::Fetch(Fetch { group, .. })
             | Self::DeleteOffsets { group, .. } => [&**group].into(),
             Self::Delete(groups) | Self::Describe(groups) => groups.iter().map(|group| &**group).collect(),
-            Self::List | Self::TopicsDeleted(_) => BTreeSet::new(),
+            Self::List | Self::TopicsDeleted(_) | Self::EndTransaction(_) => BTreeSet::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use flotilla_protocol::Uuid;
+use flotilla_protocol::{ProducerEpoch, ProducerId, Uuid};
 use proptest::prelude::*;
 
 use super::request::*;
@@ -183,6 +183,10 @@ impl Bench {
             match effect {
                 Effect::Reply { to, reply } => {
                     assert_eq!(self.replies.insert(to, reply), None, "answered twice");
+                }
+                Effect::AppendInTransaction { write, .. } | Effect::AppendMarker { write, .. } => {
+                    let more = self.shard.committed(self.now_ms, write);
+                    self.carry_out(more);
                 }
                 Effect::Append { write, records } => {
                     self.log.extend(records.iter().cloned());
@@ -1282,7 +1286,7 @@ fn a_huge_group_is_deleted_in_writes_that_fit() {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Append { records, .. } => Some(records.len()),
-            Effect::Reply { .. } => None,
+            _ => None,
         })
         .collect();
     assert_eq!(sizes, [1_000, 1_000, 501]);
@@ -1560,4 +1564,132 @@ proptest! {
         bench.carry_out(unloaded);
         prop_assert_eq!(bench.replies.len() as u64, bench.tickets);
     }
+}
+
+const PRODUCER: Producer = Producer {
+    id: ProducerId(7),
+    epoch: ProducerEpoch(0),
+    guard: None,
+};
+
+fn marker(committed: bool) -> EndTransaction {
+    EndTransaction {
+        producer_id: PRODUCER.id,
+        epoch: ProducerEpoch(1),
+        committed,
+        coordinator_epoch: 2,
+        is_bumped: true,
+    }
+}
+
+#[test]
+fn offsets_of_a_transaction_are_shown_once_it_is_committed() {
+    let mut bench = Bench::new();
+    bench.ask(Request::Commit(commit("", -1, "t", 5)));
+    let request = Request::CommitInTransaction(commit("", -1, "t", 9), PRODUCER);
+    let (to, effects) = bench.effects(request.clone());
+    let [
+        Effect::AppendInTransaction {
+            producer, records, ..
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((*producer, records.len()), (PRODUCER, 1));
+    bench.carry_out(effects);
+    assert_eq!(bench.replies.remove(&to), Some(Reply::Commit(Ok(vec![Ok(())]))));
+    let unstable = Reply::Fetch(Ok(vec![FetchedPartition {
+        topic: text("t"),
+        partition: 0,
+        committed: Err(Error::UnstableOffset),
+    }]));
+    assert_eq!(bench.committed_offset(), Some(5));
+    assert_eq!(bench.ask(fetch_all(true)), unstable);
+    let ended = Reply::EndTransaction(Ok(()));
+    assert_eq!(bench.ask(Request::EndTransaction(marker(false))), ended);
+    assert_eq!(bench.committed_offset(), Some(5));
+    bench.ask(request);
+    let (to, effects) = bench.effects(Request::EndTransaction(marker(true)));
+    let [Effect::AppendMarker { marker: written, .. }] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(*written, marker(true));
+    assert_eq!(
+        bench.committed_offset(),
+        Some(5),
+        "the marker is not committed yet"
+    );
+    bench.carry_out(effects);
+    assert_eq!(bench.replies.remove(&to), Some(ended));
+    assert_eq!(bench.committed_offset(), Some(9));
+}
+
+#[test]
+fn marker_that_could_not_be_written_leaves_the_offsets_in_doubt() {
+    let mut bench = Bench::new();
+    bench.ask(Request::CommitInTransaction(commit("", -1, "t", 9), PRODUCER));
+    let (to, effects) = bench.effects(Request::EndTransaction(marker(true)));
+    let [Effect::AppendMarker { write, .. }] = effects[..] else {
+        panic!("{effects:?}");
+    };
+    let effects = bench.shard.failed(0, write, WriteError::NotReplicated);
+    bench.carry_out(effects);
+    let failed = Reply::EndTransaction(Err(Error::NotAvailable));
+    assert_eq!(bench.replies.remove(&to), Some(failed));
+    assert_eq!(bench.committed_offset(), None);
+    bench.ask(Request::EndTransaction(marker(true)));
+    assert_eq!(bench.committed_offset(), Some(9));
+}
+
+#[test]
+fn member_of_the_past_commits_nothing_in_a_transaction_either() {
+    let (mut bench, ids) = Bench::stable(&["1"]);
+    let mut ask = |member: &str, generation| {
+        bench.ask(Request::CommitInTransaction(
+            commit(member, generation, "t", 9),
+            PRODUCER,
+        ))
+    };
+    for (member, generation, error) in [
+        ("nobody", 1, Error::UnknownMember),
+        (ids[0].as_str(), 0, Error::IllegalGeneration),
+    ] {
+        assert_eq!(ask(member, generation), Reply::Commit(Err(error)));
+    }
+    assert_eq!(ask(&ids[0], 1), Reply::Commit(Ok(vec![Ok(())])));
+    // Older clients do not say who they are.
+    assert_eq!(ask("", -1), Reply::Commit(Ok(vec![Ok(())])));
+}
+
+#[test]
+fn offsets_in_doubt_outlive_a_change_of_the_coordinator() {
+    let mut shard = Shard::new(Config::default());
+    let record = |offset| Record::OffsetCommit {
+        group: text("g"),
+        topic: text("t"),
+        partition: 0,
+        value: Some(OffsetCommit {
+            offset,
+            leader_epoch: -1,
+            metadata: text(""),
+            commit_timestamp_ms: 0,
+            expire_timestamp_ms: None,
+            topic_id: Uuid::ZERO,
+        }),
+    };
+    shard.replay_in_transaction(ProducerId(7), &record(9));
+    shard.replay_in_transaction(ProducerId(8), &record(10));
+    shard.replay_marker(ProducerId(7), true);
+    assert_eq!(shard.loaded(0), []);
+    let mut bench = Bench {
+        shard,
+        ..Bench::new()
+    };
+    assert_eq!(bench.committed_offset(), Some(9));
+    bench.ask(Request::EndTransaction(EndTransaction {
+        producer_id: ProducerId(8),
+        ..marker(true)
+    }));
+    assert_eq!(bench.committed_offset(), Some(10));
 }

@@ -689,7 +689,7 @@ async fn a_coordinator_is_found_in_every_version() {
         } else {
             assert_eq!(response.coordinators, [found("g"), found("h")]);
         }
-        for key_type in [1, 2, 9] {
+        for key_type in [2, 9] {
             let response = find_coordinator::handle(&ctx, request(key_type)).await;
             let response = said(ApiKey::FindCoordinator, version, response);
             let error = match version {

@@ -279,7 +279,7 @@ fn producer_id_changes_when_its_epochs_are_used_up() {
         id: ID.into(),
         value: Some(transaction),
     };
-    let mut bench = Bench::of(&[record.clone()]);
+    let mut bench = Bench::of(std::slice::from_ref(&record));
     bench.add((7, last), 0, Version::V2).unwrap();
     assert_eq!(bench.end((7, last), true, Version::V2), Ok((99, 0)));
     assert_eq!(bench.marks, [mark((7, i16::MAX), true, true, &[0])]);
@@ -290,12 +290,9 @@ fn producer_id_changes_when_its_epochs_are_used_up() {
         "asked again"
     );
     assert_eq!(bench.add((99, 0), 0, Version::V2), Ok(()));
-    assert_eq!(
-        bench.end((7, last), true, Version::V2),
-        Err(Error::Fenced)
-    );
+    assert_eq!(bench.end((7, last), true, Version::V2), Err(Error::Fenced));
 
-    let mut bench = Bench::of(&[record]);
+    let mut bench = Bench::of(std::slice::from_ref(&record));
     assert_eq!(bench.init(8, Some((7, last))), Ok((8, 0)));
     assert_eq!(bench.init(9, Some((7, last))), Ok((8, 0)), "asked again");
 }
