@@ -36,6 +36,11 @@ test:
 mutations *names:
     tests/mutations/run {{ names }}
 
+# An exactly-once chain, while brokers and the application are killed at random; writes `docs/exactly-once-report.md`
+exactly-once seconds="600":
+    FLOTILLA_CHAIN_SECONDS={{ seconds }} FLOTILLA_REPORT={{ justfile_directory() }}/target/exactly-once-report.md cargo test --workspace --test process -- --exact --nocapture chain::chain_loses_and_doubles_nothing_while_brokers_and_the_application_are_killed
+    { printf '# An exactly-once chain under kills\n\n`just exactly-once {{ seconds }}` on %s (%s, %s cores, a debug build): a source topic, a transactional transform with librdkafka, a sink topic, each of four partitions\non three brokers; a `kill -9` every two to five seconds.\n\n' "$(date -u +%Y-%m-%d)" "$(git rev-parse --short HEAD)" "$(nproc)"; cat target/exactly-once-report.md; } > docs/exactly-once-report.md
+
 # Real clients: kcat and the tools of Apache Kafka, against a fleet of three
 test-clients:
     tests/clients/install

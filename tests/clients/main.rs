@@ -11,3 +11,4 @@ mod kafka_tools;
 mod kcat;
 mod scram;
 mod tools;
+mod transactions;

@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod bench;
+mod chain;
 mod compacting;
 mod contract;
 mod corruption;
@@ -23,6 +24,7 @@ mod security;
 mod startup;
 mod throttle;
 mod topics;
+mod transactions;
 mod up;
 mod wire;
 mod writer;

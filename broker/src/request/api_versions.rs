@@ -7,9 +7,21 @@ use flotilla_protocol::messages::api_versions_response::{
 use flotilla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use flotilla_protocol::{ErrorCode, Str};
 
-/// Features that change what clients do: name, oldest and newest level. One is finalized when its part of the broker
-/// works and the quorum has raised it.
-const FEATURES: &[(&str, i16, i16)] = &[];
+/// A feature that changes what clients do.
+struct Feature {
+    name: &'static str,
+    /// The oldest and the newest level.
+    levels: (i16, i16),
+    /// What is finalized where the quorum says nothing else: what every broker of this `flotilla.version` can.
+    finalized: i16,
+}
+
+/// Those whose part of the broker works.
+const FEATURES: &[Feature] = &[Feature {
+    name: "transaction.version",
+    levels: (0, 2),
+    finalized: 2,
+}];
 
 /// Answers what is served, and what is finalized.
 pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -21,25 +33,24 @@ pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVer
     let supported_features = FEATURES
         .iter()
         // Clients before version 4 stumble over a minimum of 0 (KIP-1022).
-        .filter(|(_, min, _)| ctx.version >= 4 || *min > 0)
-        .map(|(name, min, max)| SupportedFeatureKey {
-            name: Str::from_static(name),
-            min_version: *min,
-            max_version: *max,
+        .filter(|feature| ctx.version >= 4 || feature.levels.0 > 0)
+        .map(|feature| SupportedFeatureKey {
+            name: Str::from_static(feature.name),
+            min_version: feature.levels.0,
+            max_version: feature.levels.1,
         })
         .collect();
     let finalized_features = FEATURES
         .iter()
-        .filter_map(|(name, ..)| {
-            let level = latest
-                .image
-                .feature(name)
-                .and_then(|level| i16::try_from(level).ok())?;
-            Some(FinalizedFeatureKey {
-                name: Str::from_static(name),
+        .map(|feature| {
+            let raised = latest.image.feature(feature.name);
+            let level = raised.and_then(|level| i16::try_from(level).ok());
+            let level = level.unwrap_or(feature.finalized);
+            FinalizedFeatureKey {
+                name: Str::from_static(feature.name),
                 max_version_level: level,
                 min_version_level: level,
-            })
+            }
         })
         .collect();
     ApiVersionsResponse {
@@ -106,6 +117,20 @@ mod tests {
         let response = handle(&ctx, request("librdkafka")).await;
         assert_eq!(response.error_code, ErrorCode::None);
         assert_eq!(response.api_keys.len(), ANNOUNCED.len());
+    }
+
+    #[tokio::test]
+    async fn second_version_of_transactions_is_finalized() {
+        for (version, supported) in [(3, 0), (4, 1)] {
+            let response = handle(&testing::context(version), request("librdkafka")).await;
+            assert_eq!(response.supported_features.len(), supported);
+            let finalized = FinalizedFeatureKey {
+                name: "transaction.version".into(),
+                max_version_level: 2,
+                min_version_level: 2,
+            };
+            assert_eq!(response.finalized_features, [finalized]);
+        }
     }
 
     #[tokio::test]
