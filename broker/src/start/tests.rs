@@ -146,7 +146,16 @@ async fn values(client: &mut Client, topic_id: Uuid) -> Vec<Vec<u8>> {
         session_epoch: -1,
         ..FetchRequest::default()
     };
-    let response = client.call(17, &request).await.unwrap();
+    // A broker that has just started is ready before it has taken its roles.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let response = loop {
+        let response = client.call(17, &request).await.unwrap();
+        let code = ErrorCode::from(response.responses[0].partitions[0].error_code);
+        if code != ErrorCode::NotLeaderOrFollower || Instant::now() >= deadline {
+            break response;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     let partition = &response.responses[0].partitions[0];
     assert_eq!(partition.error_code, ErrorCode::None);
     let bytes = partition.records.clone().unwrap().into_bytes();
