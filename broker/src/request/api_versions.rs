@@ -103,6 +103,26 @@ fn is_software_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::request::testing;
+    use flotilla_protocol::ApiKey;
+
+    /// What users read about each API.
+    const TABLE: &str = include_str!("../../../docs/apis.md");
+
+    /// A row's name, key, Kafka's versions, and ours or the reason why there are none.
+    fn row(line: &str) -> Option<[&str; 4]> {
+        let cells: Vec<_> = line.trim().strip_prefix('|')?.strip_suffix('|')?.split('|').collect();
+        let cells: [&str; 4] = cells.try_into().ok()?;
+        let cells = cells.map(str::trim);
+        cells[1].parse::<i16>().is_ok().then_some(cells)
+    }
+
+    fn range(oldest: i16, newest: i16) -> String {
+        if oldest == newest {
+            oldest.to_string()
+        } else {
+            format!("{oldest}-{newest}")
+        }
+    }
 
     fn request(name: &'static str) -> ApiVersionsRequest {
         ApiVersionsRequest {
@@ -141,5 +161,42 @@ mod tests {
         }
         let response = handle(&testing::context(2), ApiVersionsRequest::default()).await;
         assert_eq!(response.error_code, ErrorCode::None);
+    }
+
+    /// The right-hand side is what a client hears; the left-hand one what the table says. Where they differ, `docs/apis.md` is to be mended.
+    #[tokio::test]
+    async fn answer_is_kafkas_line_by_line_but_for_what_the_table_names() {
+        let answered = handle(&testing::context(4), request("librdkafka")).await.api_keys;
+        let rows: Vec<_> = TABLE.lines().filter_map(row).collect();
+        let kafkas = (0..i16::MAX).filter_map(|key| ApiKey::try_from(key).ok());
+        let expected: Vec<_> = kafkas
+            .map(|api| {
+                let key: i16 = api.into();
+                let valid = api.valid_versions();
+                // KAFKA-18659: announced, and refused.
+                let oldest = if api == ApiKey::Produce { 0 } else { *valid.start() };
+                let ours = answered.iter().find(|announced| announced.api_key == key);
+                (
+                    api.name().to_owned(),
+                    key.to_string(),
+                    range(oldest, *valid.end()),
+                    ours.map(|ours| range(ours.min_version, ours.max_version)),
+                )
+            })
+            .collect();
+        let written: Vec<_> = rows
+            .iter()
+            .map(|[name, key, kafka, ours]| {
+                assert!(!ours.is_empty(), "docs/apis.md does not say why {name} is not served");
+                let is_range = ours.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+                let ours = is_range.then(|| (*ours).to_owned());
+                ((*name).to_owned(), (*key).to_owned(), (*kafka).to_owned(), ours)
+            })
+            .collect();
+        for (written, expected) in written.iter().zip(&expected) {
+            assert_eq!(written, expected, "docs/apis.md has another line than what is served");
+        }
+        assert_eq!(written.len(), expected.len(), "docs/apis.md has not one line for each API");
+        assert_eq!(answered.len(), ANNOUNCED.len());
     }
 }
