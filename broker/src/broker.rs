@@ -6,6 +6,7 @@ use crate::coordinator_runtime::{self, Groups, Transactions};
 use crate::courier::Courier;
 use crate::metadata::Image;
 use crate::replica::{ProducerIds, Replicas};
+use crate::request::FetchSessions;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use flotilla_control::config::{AuthorizationKind, BrokerConfig};
@@ -45,6 +46,8 @@ pub struct Broker {
     pub transactions: Arc<Transactions>,
     /// Carries what transactions need to other brokers.
     pub courier: Courier,
+    /// What consumers and followers fetch in sessions.
+    pub fetch_sessions: FetchSessions,
     /// Metrics and readiness.
     pub telemetry: Telemetry,
 }
@@ -152,10 +155,12 @@ impl Broker {
         let (transactions, errands) = coordinator_runtime::testing::transactions(&metadata);
         let nobody: Arc<dyn crate::courier::DialPeer> = Arc::new(testing::Nobody);
         let courier = Courier::new(&metadata, &nobody);
+        let settings = resolve_settings(&config, &Image::default());
         let broker = Arc::new(Self {
             id: replicas.broker(),
             cluster_id: config.cluster_id.to_string(),
-            settings: ArcSwap::from_pointee(BrokerSettings::resolve(&|_| None)),
+            fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
+            settings: ArcSwap::from_pointee(settings),
             authorizer,
             rules_changed: Notify::new(),
             metadata,

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod coordination;
 pub mod coordinator_runtime;
 pub mod courier;
+pub mod fetch_session;
 pub mod group;
 pub mod log;
 pub mod metadata;

@@ -53,10 +53,30 @@ impl Collector for Numbers {
         };
         let mut page = Page(encoder);
         data(&mut page, &broker)?;
+        fetch_sessions(&mut page, &broker)?;
         storage(&mut page, &broker)?;
         cleaner(&mut page, &broker)?;
         fleet(&mut page, &broker)
     }
+}
+
+fn fetch_sessions(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
+    let counts = broker.fetch_sessions.counts();
+    page.gauge(
+        "fetch_sessions",
+        "Fetch sessions (KIP-227) of consumers and followers",
+        counts.sessions,
+    )?;
+    page.gauge(
+        "fetch_session_partitions",
+        "The partitions of all fetch sessions",
+        counts.partitions,
+    )?;
+    page.counter(
+        "fetch_session_evictions",
+        "Fetch sessions that had to go for others",
+        counts.evictions,
+    )
 }
 
 fn data(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {

@@ -3,7 +3,8 @@
 use super::PartitionKey;
 use super::append::{Fetched, Rests, Said};
 use super::hosted::Hosted;
-use super::link::{Dial, Link, LinkError};
+use super::in_session::InSession;
+use super::link::{Dial, LinkError};
 use super::replicas::Replicas;
 use super::volume::{Health, Volume};
 use crate::coordination::Metadata;
@@ -152,7 +153,7 @@ pub(super) async fn run(
     leader: BrokerId,
     lane: Arc<Lane>,
 ) {
-    let mut link: Option<Box<dyn Link>> = None;
+    let mut link = InSession::default();
     let mut rest = REST_FIRST;
     loop {
         let Collected {
@@ -175,9 +176,9 @@ pub(super) async fn run(
                 take(&replicas, asked, response).await;
             }
             // The partitions to fetch have changed.
-            Ok(None) => link = None,
+            Ok(None) => link.disconnect(),
             Err(error) => {
-                link = None;
+                link.disconnect();
                 let rest_max = u64::try_from(replicas.settings().replica_fetch_backoff_ms).unwrap_or(1000);
                 tracing::debug!(leader = leader.0, "cannot fetch: {error}");
                 let _ = timeout(rest, lane.changed.notified()).await;
@@ -329,17 +330,14 @@ async fn fetch(
     dial: &dyn Dial,
     leader: BrokerId,
     lane: &Lane,
-    link: &mut Option<Box<dyn Link>>,
+    link: &mut InSession,
     request: FetchRequest,
 ) -> Result<Option<FetchResponse>, LinkError> {
-    let link = match link {
-        Some(link) => link,
-        None => {
-            let image = metadata.image();
-            let broker = image.broker(leader).ok_or(LinkError::NoAddress(leader))?;
-            link.insert(dial.dial(broker).await?)
-        }
-    };
+    if !link.is_connected() {
+        let image = metadata.image();
+        let broker = image.broker(leader).ok_or(LinkError::NoAddress(leader))?;
+        link.connect(dial.dial(broker).await?);
+    }
     let wait_ms = i64::from(request.max_wait_ms) + i64::from(replicas.settings().replica_socket_timeout_ms);
     let limit = Instant::now() + Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
     let mut answer = link.fetch(request);

@@ -15,6 +15,7 @@ mod cleaner;
 mod error;
 mod fetcher;
 mod hosted;
+mod in_session;
 mod leadership;
 mod link;
 mod mend;

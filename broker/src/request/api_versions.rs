@@ -110,7 +110,12 @@ mod tests {
 
     /// A row's name, key, Kafka's versions, and ours or the reason why there are none.
     fn row(line: &str) -> Option<[&str; 4]> {
-        let cells: Vec<_> = line.trim().strip_prefix('|')?.strip_suffix('|')?.split('|').collect();
+        let cells: Vec<_> = line
+            .trim()
+            .strip_prefix('|')?
+            .strip_suffix('|')?
+            .split('|')
+            .collect();
         let cells: [&str; 4] = cells.try_into().ok()?;
         let cells = cells.map(str::trim);
         cells[1].parse::<i16>().is_ok().then_some(cells)
@@ -187,16 +192,26 @@ mod tests {
         let written: Vec<_> = rows
             .iter()
             .map(|[name, key, kafka, ours]| {
-                assert!(!ours.is_empty(), "docs/apis.md does not say why {name} is not served");
+                assert!(
+                    !ours.is_empty(),
+                    "docs/apis.md does not say why {name} is not served"
+                );
                 let is_range = ours.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
                 let ours = is_range.then(|| (*ours).to_owned());
                 ((*name).to_owned(), (*key).to_owned(), (*kafka).to_owned(), ours)
             })
             .collect();
         for (written, expected) in written.iter().zip(&expected) {
-            assert_eq!(written, expected, "docs/apis.md has another line than what is served");
+            assert_eq!(
+                written, expected,
+                "docs/apis.md has another line than what is served"
+            );
         }
-        assert_eq!(written.len(), expected.len(), "docs/apis.md has not one line for each API");
+        assert_eq!(
+            written.len(),
+            expected.len(),
+            "docs/apis.md has not one line for each API"
+        );
         assert_eq!(answered.len(), ANNOUNCED.len());
     }
 }

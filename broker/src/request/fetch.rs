@@ -20,8 +20,6 @@ use std::time::Duration;
 
 /// `isolation.level=read_committed`.
 const READ_COMMITTED: i8 = 1;
-/// The session epochs of a fetch that names all its partitions (KIP-227).
-const FULL_FETCH_EPOCHS: [i32; 2] = [0, -1];
 /// The version that followers speak.
 const REPLICA_VERSION: i16 = 18;
 
@@ -40,14 +38,16 @@ struct AskedTopic {
 }
 
 /// Reads, and waits where there is less than was asked for.
-pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchResponse {
-    // No sessions are kept, so that every fetch is a full one; a client that believes in one begins anew.
-    if ctx.version >= 7 && !FULL_FETCH_EPOCHS.contains(&request.session_epoch) {
-        return refusal(ErrorCode::FetchSessionIdNotFound);
-    }
+pub(crate) async fn handle(ctx: &Context, mut request: FetchRequest) -> FetchResponse {
     let image = ctx.image();
     let reader = match reader(ctx.version, ctx.session.peer_broker, &image, &request) {
         Ok(reader) => reader,
+        Err(code) => return refusal(code),
+    };
+    let is_follower = matches!(reader, Reader::Replica { .. });
+    let sessions = &ctx.broker.fetch_sessions;
+    let place = match sessions.begin(ctx, is_follower, &mut request) {
+        Ok(place) => place,
         Err(code) => return refusal(code),
     };
     let bytes_max = match reader {
@@ -58,7 +58,8 @@ pub(crate) async fn handle(ctx: &Context, request: FetchRequest) -> FetchRespons
         find(ctx, &image, &topic.topic, topic.topic_id)
     });
     let parts = read(ctx, image, &mut fetch, &mut topics).await;
-    let mut response = respond(topics, parts, reader);
+    let response = respond(topics, parts, reader);
+    let mut response = sessions.finish(ctx, is_follower, place, response);
     if ctx.version >= 16 {
         add_hints(ctx, &ctx.image(), &mut response);
     }

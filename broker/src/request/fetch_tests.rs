@@ -5,7 +5,7 @@ use crate::replica::testing::{broker, image, partition, topic, topic_id};
 use crate::replica::{Acks, Origin};
 use crate::request::Session;
 use crate::request::testing::context_of;
-use flotilla_protocol::messages::fetch_request::{FetchTopic, ReplicaState};
+use flotilla_protocol::messages::fetch_request::{FetchTopic, ForgottenTopic, ReplicaState};
 use flotilla_protocol::records::BatchBuilder;
 use flotilla_protocol::{Message, Reader as WireReader, Writer};
 use std::sync::Arc;
@@ -141,20 +141,147 @@ async fn wrong_broker_names_the_right_one() {
     assert_eq!(response.node_endpoints.len(), 1);
 }
 
-#[tokio::test]
-async fn session_that_is_not_kept_is_refused_so_that_the_client_begins_anew() {
-    let ctx = context(12);
-    let fetch = |session_id, session_epoch| FetchRequest {
+/// A fetch of partition 0 from there on, in a session.
+fn in_session(ctx: &Context, session_id: i32, session_epoch: i32, offset: i64) -> FetchRequest {
+    FetchRequest {
         session_id,
         session_epoch,
+        ..request(ctx, 0, offset)
+    }
+}
+
+/// The same that says nothing new.
+fn unchanged(ctx: &Context, session_id: i32, session_epoch: i32) -> FetchRequest {
+    FetchRequest {
+        topics: Vec::new(),
+        ..in_session(ctx, session_id, session_epoch, 0)
+    }
+}
+
+#[tokio::test]
+async fn session_names_partitions_once_and_hears_what_is_news() {
+    for version in [7, 12, 13, 18] {
+        let ctx = context(version);
+        put(&ctx, b"a").await;
+        let first = handle(&ctx, in_session(&ctx, 0, 0, 0)).await;
+        assert_eq!((first.error_code, code(&first)), (0, ErrorCode::None));
+        let id = first.session_id;
+        assert!(id > 0, "version {version}");
+        // Not asked from further on: the same records once more.
+        let same = handle(&ctx, unchanged(&ctx, id, 1)).await;
+        assert_eq!(
+            (same.session_id, only(&same).records.as_ref()),
+            (id, only(&first).records.as_ref())
+        );
+        let moved = handle(&ctx, in_session(&ctx, id, 2, 1)).await;
+        assert_eq!((moved.error_code, moved.session_id), (0, id));
+        assert_eq!(moved.responses, [], "nothing new is not told, version {version}");
+        put(&ctx, b"b").await;
+        let news = handle(&ctx, unchanged(&ctx, id, 3)).await;
+        assert_eq!(only(&news).high_watermark, 2);
+        assert_eq!(news.responses[0].topic_id.is_zero(), version < 13);
+    }
+}
+
+#[tokio::test]
+async fn session_of_another_time_owner_or_way_of_naming_is_refused() {
+    let ctx = context(12);
+    let first = handle(&ctx, in_session(&ctx, 0, 0, 0)).await;
+    let id = first.session_id;
+    let refused = async |ctx: &Context, id, epoch| {
+        let response = handle(ctx, unchanged(ctx, id, epoch)).await;
+        assert_eq!((response.responses.len(), response.session_id), (0, 0));
+        ErrorCode::from(response.error_code)
+    };
+    let unknown = id.wrapping_add(1) & i32::MAX;
+    assert_eq!(refused(&ctx, unknown, 1).await, ErrorCode::FetchSessionIdNotFound);
+    assert_eq!(refused(&ctx, id, 2).await, ErrorCode::InvalidFetchSessionEpoch);
+    let by_id = Context {
+        version: 13,
+        ..ctx.clone()
+    };
+    assert_eq!(refused(&by_id, id, 1).await, ErrorCode::FetchSessionTopicIdError);
+    let other = Context {
+        session: Arc::new(Session {
+            principal: Principal::user("mallory"),
+            ..Session::clone(&ctx.session)
+        }),
+        ..ctx.clone()
+    };
+    assert_eq!(refused(&other, id, 1).await, ErrorCode::FetchSessionIdNotFound);
+    // None of them took the turn of the owner, or ended its session.
+    let last = handle(&other, in_session(&other, id, -1, 0)).await;
+    assert_eq!((last.error_code, last.session_id), (0, 0));
+    assert_eq!(handle(&ctx, unchanged(&ctx, id, 1)).await.error_code, 0);
+}
+
+#[tokio::test]
+async fn full_fetch_ends_the_session_that_it_names() {
+    let ctx = context(12);
+    let counts = || ctx.broker.fetch_sessions.counts().sessions;
+    let first = handle(&ctx, in_session(&ctx, 0, 0, 0)).await.session_id;
+    let second = handle(&ctx, in_session(&ctx, first, 0, 0)).await.session_id;
+    assert_ne!(first, second);
+    assert_eq!(counts(), 1);
+    let last = handle(&ctx, in_session(&ctx, second, -1, 0)).await;
+    assert_eq!((code(&last), last.session_id, counts()), (ErrorCode::None, 0, 0));
+    let forgets_all = {
+        let id = handle(&ctx, in_session(&ctx, 0, 0, 0)).await.session_id;
+        FetchRequest {
+            forgotten_topics_data: vec![ForgottenTopic {
+                topic: "orders".into(),
+                partitions: vec![0],
+                ..ForgottenTopic::default()
+            }],
+            ..unchanged(&ctx, id, 1)
+        }
+    };
+    let ended = handle(&ctx, forgets_all).await;
+    assert_eq!((ended.error_code, ended.session_id, counts()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn follower_counts_with_all_partitions_of_its_session() {
+    let ctx = context(18);
+    put(&ctx, b"a").await;
+    let follower = Context {
+        session: Arc::new(Session {
+            peer_broker: Some(BrokerId(1)),
+            is_internal: true,
+            ..Session::clone(&ctx.session)
+        }),
+        ..ctx.clone()
+    };
+    let fetch = |session_id, session_epoch, offset| FetchRequest {
+        session_id,
+        session_epoch,
+        replica_state: ReplicaState {
+            replica_id: 1,
+            replica_epoch: 101,
+        },
+        ..request(&ctx, 0, offset)
+    };
+    let first = handle(&follower, fetch(0, 0, 0)).await;
+    assert!(first.session_id > 0);
+    assert!(!only(&first).records.as_ref().unwrap().is_empty());
+    let unchanged = FetchRequest {
+        topics: Vec::new(),
+        ..fetch(first.session_id, 1, 0)
+    };
+    let again = handle(&follower, unchanged).await;
+    assert_eq!(only(&again).records, only(&first).records);
+    // A consumer does not go on with it.
+    let consumer = FetchRequest {
+        topics: Vec::new(),
+        session_id: first.session_id,
+        session_epoch: 2,
         ..request(&ctx, 0, 0)
     };
-    let refused = handle(&ctx, fetch(5, 3)).await;
-    assert_eq!(refused.error_code, i16::from(ErrorCode::FetchSessionIdNotFound));
-    for full in [fetch(0, 0), fetch(0, -1), fetch(5, 0)] {
-        let response = handle(&ctx, full).await;
-        assert_eq!((response.error_code, response.session_id), (0, 0));
-    }
+    let refused = handle(&follower, consumer).await;
+    assert_eq!(
+        ErrorCode::from(refused.error_code),
+        ErrorCode::FetchSessionIdNotFound
+    );
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ mod elect_leaders;
 mod end_txn;
 pub mod error;
 pub(crate) mod fetch;
+pub(crate) mod fetch_sessions;
 mod find_coordinator;
 mod heartbeat;
 mod init_producer_id;
@@ -71,6 +72,7 @@ mod write_txn_markers;
 
 pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use fetch::ReplicaFetch;
+pub use fetch_sessions::FetchSessions;
 pub use session::Session;
 pub(crate) use write_txn_markers::end_transactions;
 

@@ -246,6 +246,32 @@ async fn follower_fetches_joins_and_carries_the_high_watermark() {
     assert_eq!(first.replicas.metrics().isr_expands.get(), 1);
 }
 
+/// Writes until the follower, which begins anew where its partitions changed, is in a session: the only one.
+async fn until_in_one_session(leader: &Broker, replicas: &Replicas) {
+    let wait = async {
+        loop {
+            put(replicas, &["a"]).await;
+            let counts = leader.fetch_sessions.counts();
+            if (counts.sessions, counts.partitions) == (1, 1) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn follower_fetches_in_one_session_and_outlives_its_loss() {
+    let (fleet, first, second) = two().await;
+    fleet.until_in_sync(&[0, 1]).await;
+    let leader = fleet.network.lock()[&BrokerId(0)].clone();
+    until_in_one_session(&leader, &first.replicas).await;
+    leader.fetch_sessions.lose_all();
+    until_in_one_session(&leader, &first.replicas).await;
+    let last = put(&first.replicas, &["b"]).await;
+    assert_eq!(second.replicas.log_end(key(1, 0)), Some(Offset(last + 1)));
+}
+
 #[tokio::test]
 async fn acknowledged_records_survive_the_leader() {
     for seed in 0..4 {
