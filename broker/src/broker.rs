@@ -6,7 +6,7 @@ use crate::coordinator_runtime::{self, Groups, Transactions};
 use crate::courier::Courier;
 use crate::metadata::Image;
 use crate::replica::{ProducerIds, Replicas};
-use crate::request::FetchSessions;
+use crate::request::{FetchSessions, Quotas};
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use flotilla_control::config::{AuthorizationKind, BrokerConfig};
@@ -48,6 +48,8 @@ pub struct Broker {
     pub courier: Courier,
     /// What consumers and followers fetch in sessions.
     pub fetch_sessions: FetchSessions,
+    /// What clients used of their quotas.
+    pub quotas: Quotas,
     /// Metrics and readiness.
     pub telemetry: Telemetry,
 }
@@ -160,6 +162,7 @@ impl Broker {
             id: replicas.broker(),
             cluster_id: config.cluster_id.to_string(),
             fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
+            quotas: Quotas::new(&settings),
             settings: ArcSwap::from_pointee(settings),
             authorizer,
             rules_changed: Notify::new(),

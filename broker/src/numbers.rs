@@ -54,6 +54,7 @@ impl Collector for Numbers {
         let mut page = Page(encoder);
         data(&mut page, &broker)?;
         fetch_sessions(&mut page, &broker)?;
+        quotas(&mut page, &broker)?;
         storage(&mut page, &broker)?;
         cleaner(&mut page, &broker)?;
         fleet(&mut page, &broker)
@@ -76,6 +77,20 @@ fn fetch_sessions(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
         "fetch_session_evictions",
         "Fetch sessions that had to go for others",
         counts.evictions,
+    )
+}
+
+fn quotas(page: &mut Page<'_>, broker: &Broker) -> fmt::Result {
+    let (requests, ms) = broker.quotas.throttled();
+    page.counter(
+        "throttled_requests",
+        "Requests after which a client was held back for its quota",
+        requests,
+    )?;
+    page.counter(
+        "throttled_milliseconds",
+        "For how long clients were held back for their quotas, together",
+        ms,
     )
 }
 

@@ -15,7 +15,7 @@ use crate::metadata::{Endpoint, FLOTILLA_VERSION, Image};
 use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
 use crate::numbers;
 use crate::replica::{self, ProducerIds, Replicas, TlsDial};
-use crate::request::FetchSessions;
+use crate::request::{FetchSessions, Quotas};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
 use crate::transaction;
@@ -136,6 +136,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         id: config.broker_id,
         cluster_id: config.cluster_id.to_string(),
         fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
+        quotas: Quotas::new(&settings),
         settings: ArcSwap::from_pointee(settings),
         authorizer: authorizer(&config),
         rules_changed: tokio::sync::Notify::new(),

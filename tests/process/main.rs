@@ -17,6 +17,7 @@ mod kafka;
 mod manifests;
 #[allow(dead_code)]
 mod on_disk;
+mod quotas;
 mod raw;
 mod records;
 mod roll;

@@ -274,6 +274,18 @@ impl Image {
         self.quotas.iter().map(|(key, values)| (key, values.as_ref()))
     }
 
+    /// Whether anybody is bound by a quota.
+    #[must_use]
+    pub fn has_quotas(&self) -> bool {
+        !self.quotas.is_empty()
+    }
+
+    /// Whether the quotas are those of the other image: then they need not be looked at again.
+    #[must_use]
+    pub fn shares_quotas(&self, other: &Self) -> bool {
+        self.quotas.ptr_eq(&other.quotas)
+    }
+
     /// The quotas of exactly one entity.
     #[must_use]
     pub fn quota(&self, entity: &QuotaKey) -> Option<&BTreeMap<String, f64>> {

@@ -10,7 +10,7 @@ use super::budget::Reservation;
 use super::gate::{Gate, Passed, Verdict};
 use super::inbox::{self, Frame, Inbox};
 use super::registry::Ticket;
-use crate::request::{self, Answer, Context, Failure, Session};
+use crate::request::{self, Answer, Context, Failure, Meter, Session};
 use crate::telemetry::CloseReason;
 use bytes::{Buf, Bytes};
 use flotilla_protocol::frame;
@@ -63,6 +63,8 @@ struct Stamp {
     since: Instant,
     /// The request's memory.
     _reservation: Option<Reservation>,
+    /// What it uses of the client's quotas.
+    meter: Arc<Meter>,
 }
 
 pub(super) struct Connection<S> {
@@ -78,6 +80,8 @@ pub(super) struct Connection<S> {
     unsent: VecDeque<Bytes>,
     unsent_bytes: usize,
     unflushed: bool,
+    /// No further requests are taken until then: the client used up its quota.
+    mute: Option<Pin<Box<Sleep>>>,
     /// No further requests are taken; the connection ends when all answers are out.
     ending: Option<CloseReason>,
     opened: time::Instant,
@@ -108,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             unflushed: false,
+            mute: None,
             ending: None,
             opened: now,
             last_progress: now,
@@ -150,8 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// One round over all that may have moved. Whether anything has.
     fn advance(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
         let mut moved = false;
-        if let Some(running) = &mut self.running
-            && let Poll::Ready(done) = running.work.poll_unpin(cx)
+        if let Some(Running { work, stamp }) = &mut self.running
+            && let Poll::Ready(done) = stamp.meter.during(|| work.poll_unpin(cx))
         {
             let stamp = self.running.take().expect("it was polled just now").stamp;
             self.handled(done, stamp)?;
@@ -159,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         moved |= self.advance_waiting(cx)?;
         moved |= self.advance_write(cx)?;
+        moved |= self.advance_mute(cx);
         moved |= self.advance_read(cx)?;
         Ok(moved)
     }
@@ -169,14 +175,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let segments = match self.waiting.front_mut() {
                 None => break,
                 Some(Waiting::Ready(segments)) => std::mem::take(segments),
-                Some(Waiting::Later(answer, stamp)) => match answer.poll_unpin(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(answer) => {
-                        let segments = survived(answer)?.map_err(|failure| reason_of(&failure))?;
-                        answered(&self.shared, stamp);
-                        segments
-                    }
-                },
+                Some(Waiting::Later(answer, stamp)) => {
+                    let Poll::Ready(answer) = stamp.meter.during(|| answer.poll_unpin(cx)) else {
+                        break;
+                    };
+                    let segments = survived(answer)?.map_err(|failure| reason_of(&failure))?;
+                    answered(&self.shared, stamp);
+                    mute(&mut self.mute, stamp.meter.throttle());
+                    segments
+                }
             };
             self.waiting.pop_front();
             self.unsent_bytes += segments.iter().map(Bytes::len).sum::<usize>();
@@ -213,6 +220,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(moved)
     }
 
+    /// Whether the client has been held back for long enough just now.
+    fn advance_mute(&mut self, cx: &mut task::Context<'_>) -> bool {
+        let is_over = self
+            .mute
+            .as_mut()
+            .is_some_and(|until| until.poll_unpin(cx).is_ready());
+        if is_over {
+            self.mute = None;
+        }
+        is_over
+    }
+
     fn sent(&mut self, mut written: usize) {
         self.shared.metrics.sent_bytes.inc_by(written as u64);
         self.unsent_bytes -= written;
@@ -233,6 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn advance_read(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
         let takes_more = self.running.is_none()
+            && self.mute.is_none()
             && self.ending.is_none()
             && self.waiting.len() < PIPELINED_MAX
             && self.unsent_bytes < UNSENT_BYTES_MAX;
@@ -267,10 +287,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .metrics
             .received_bytes
             .inc_by(frame.bytes.len() as u64 + 4);
-        let stamp = |api| Stamp {
+        let meter = Arc::new(Meter::new(frame.bytes.len()));
+        let stamp = |api, meter| Stamp {
             api,
             since: Instant::now(),
             _reservation: frame.reservation,
+            meter,
         };
         if self.gate.takes_bare_token() {
             let token = self.gate.bare_token(frame.bytes).expect("it takes one");
@@ -279,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .map(|passed| passed.map(|passed| Done::Token(Box::new(passed))));
             self.running = Some(Running {
                 work: guarded(work),
-                stamp: stamp("SaslAuthenticate"),
+                stamp: stamp("SaslAuthenticate", meter),
             });
             return Ok(());
         }
@@ -309,6 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     client_id: header.client_id.as_ref().map(|id| id.as_str().into()),
                     version: header.api_version,
                     correlation_id: header.correlation_id,
+                    meter: meter.clone(),
                 };
                 guarded(request::answer(ctx, api, body).map(|answer| answer.map(Done::Answer)))
             }
@@ -326,7 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         self.running = Some(Running {
             work,
-            stamp: stamp(api.name()),
+            stamp: stamp(api.name(), meter),
         });
         Ok(())
     }
@@ -351,6 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 passed.answer
             }
         };
+        mute(&mut self.mute, stamp.meter.throttle());
         match answer {
             Answer::Now(segments) => {
                 answered(&self.shared, &stamp);
@@ -379,7 +403,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 CloseReason::Stalled,
             ));
         }
-        if self.inbox.is_inside_frame() {
+        if self.inbox.is_inside_frame() && self.mute.is_none() {
             return Some((
                 self.last_progress + self.shared.patience.frame,
                 CloseReason::Stalled,
@@ -405,6 +429,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.timer.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+}
+
+/// Has the connection hold its client back for that long: after the answer (KIP-219), and for the longest that one of several answers said.
+fn mute(mute: &mut Option<Pin<Box<Sleep>>>, wait: std::time::Duration) {
+    if wait.is_zero() {
+        return;
+    }
+    let until = time::Instant::now() + wait;
+    if mute.as_ref().is_none_or(|mute| mute.deadline() < until) {
+        *mute = Some(Box::pin(time::sleep_until(until)));
     }
 }
 

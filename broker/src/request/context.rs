@@ -1,6 +1,6 @@
 //! What a handler knows of the request that it answers, besides the request.
 
-use super::Session;
+use super::{Meter, Session};
 use crate::auth::{Operation, ResourceType, Subject};
 use crate::broker::Broker;
 use crate::metadata::{self, Image};
@@ -19,6 +19,8 @@ pub struct Context {
     pub version: i16,
     /// By which the client tells its answers apart.
     pub correlation_id: i32,
+    /// What the request uses of the client's quotas.
+    pub meter: Arc<Meter>,
 }
 
 /// The longest name of a resource that rules are searched for, in bytes; a longer one is refused. No resource has one nearly as long, and a client

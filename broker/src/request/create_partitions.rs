@@ -11,6 +11,10 @@ use super::create_topics::named_twice;
 use super::submit::{Outcome, submit};
 use super::{Context, error};
 use crate::auth::{Operation, ResourceType};
+use crate::metadata::Image;
+
+/// From here on clients know that they may be refused for their quota (KIP-599).
+const STRICT_VERSION: i16 = 3;
 
 /// Grows each topic that may be altered.
 pub(super) async fn handle(ctx: &Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
@@ -30,6 +34,11 @@ pub(super) async fn handle(ctx: &Context, request: CreatePartitionsRequest) -> C
                 &topic.name,
                 Outcome::of(ErrorCode::TopicAuthorizationFailed),
             ));
+        } else if !request.validate_only
+            && !ctx.may_mutate(added(&image, topic), ctx.version >= STRICT_VERSION)
+        {
+            let outcome = Outcome::of(ErrorCode::ThrottlingQuotaExceeded);
+            results.push(result(&topic.name, outcome));
         } else {
             wanted.push(topic);
         }
@@ -55,6 +64,14 @@ pub(super) async fn handle(ctx: &Context, request: CreatePartitionsRequest) -> C
         results,
         ..CreatePartitionsResponse::default()
     }
+}
+
+/// How many partitions are to come.
+fn added(image: &Image, topic: &CreatePartitionsTopic) -> usize {
+    let there = image
+        .topic(&topic.name)
+        .map_or(0, |topic| topic.partition_count());
+    usize::try_from(topic.count).unwrap_or(0).saturating_sub(there)
 }
 
 fn grow(topic: &CreatePartitionsTopic) -> GrowTopic {

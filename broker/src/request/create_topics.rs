@@ -14,6 +14,9 @@ use super::{Context, config_entries, error};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
 use crate::metadata::Image;
 
+/// From here on clients know that they may be refused for their quota (KIP-599).
+const STRICT_VERSION: i16 = 6;
+
 /// Creates each topic that may be created. From version 5 on the answer tells what it looks like, and its settings to who
 /// may see them (KIP-525).
 pub(super) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
@@ -22,7 +25,13 @@ pub(super) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
     let mut asked = Vec::new();
     let twice = named_twice(request.topics.iter().map(|topic| topic.name.as_str()));
     for topic in &request.topics {
-        let checked = check(ctx, &image, topic, &twice);
+        let checked = check(ctx, &image, topic, &twice).and_then(|topic| {
+            let is_charged = !request.validate_only;
+            if is_charged && !ctx.may_mutate(partition_count(ctx, &topic), ctx.version >= STRICT_VERSION) {
+                return Err(Outcome::of(ErrorCode::ThrottlingQuotaExceeded));
+            }
+            Ok(topic)
+        });
         outcomes.push(checked.map(|topic| {
             asked.push(topic);
             CreatableTopicResult::default()
@@ -69,6 +78,15 @@ pub(super) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
         topics,
         ..CreateTopicsResponse::default()
     }
+}
+
+/// How many partitions it is going to have.
+fn partition_count(ctx: &Context, topic: &CreateTopic) -> usize {
+    let asked = match topic.partitions {
+        -1 => ctx.broker.settings().num_partitions,
+        partitions => partitions,
+    };
+    topic.assignments.len().max(usize::try_from(asked).unwrap_or(0))
 }
 
 /// The names that occur more than once.

@@ -17,6 +17,9 @@ use crate::metadata::Image;
 /// A topic as the client names it: by name, or from version 6 on by id (KIP-516).
 type Target = (Option<Str>, Uuid);
 
+/// From here on clients know that they may be refused for their quota (KIP-599).
+const STRICT_VERSION: i16 = 5;
+
 /// Deletes each topic that may be deleted. Who may not even see a topic that was named by id does not learn its name.
 pub(super) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let image = ctx.image();
@@ -34,6 +37,7 @@ pub(super) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> Delet
             .collect()
     };
     let mut responses = Vec::new();
+    let partition_count = |id| image.topic_by_id(id).map_or(0, |topic| topic.partition_count());
     let mut wanted: Vec<(Str, Uuid)> = Vec::new();
     let mut seen = BTreeSet::new();
     for (name, id) in targets {
@@ -50,6 +54,14 @@ pub(super) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> Delet
             Err((name, id, outcome)) => responses.push(result(name, id, outcome)),
         }
     }
+    wanted.retain(|(name, id)| {
+        let may = ctx.may_mutate(partition_count(*id), ctx.version >= STRICT_VERSION);
+        if !may {
+            let outcome = Outcome::of(ErrorCode::ThrottlingQuotaExceeded);
+            responses.push(result(Some(name.clone()), *id, outcome));
+        }
+        may
+    });
     if !wanted.is_empty() {
         let named = |(_, id): &(Str, Uuid)| TopicRef {
             topic: Some(Named::TopicId(id.0.to_vec())),

@@ -51,7 +51,10 @@ pub(crate) async fn handle(ctx: &Context, mut request: FetchRequest) -> FetchRes
         Err(code) => return refusal(code),
     };
     let bytes_max = match reader {
-        Reader::Consumer { .. } => request.max_bytes.min(ctx.broker.settings().fetch_max_bytes),
+        Reader::Consumer { .. } => request
+            .max_bytes
+            .min(ctx.broker.settings().fetch_max_bytes)
+            .min(ctx.fetch_bytes_max()),
         Reader::Replica { .. } | Reader::Peer => request.max_bytes,
     };
     let (mut fetch, mut topics) = look_up(&image, &request, reader, bytes_max, |topic| {
@@ -59,6 +62,12 @@ pub(crate) async fn handle(ctx: &Context, mut request: FetchRequest) -> FetchRes
     });
     let parts = read(ctx, image, &mut fetch, &mut topics).await;
     let response = respond(topics, parts, reader);
+    if !is_follower {
+        let throttle_ms = ctx.throttle_fetch_ms(bytes_of(&response));
+        if throttle_ms > 0 {
+            return sessions.finish_empty(place);
+        }
+    }
     let mut response = sessions.finish(ctx, is_follower, place, response);
     if ctx.version >= 16 {
         add_hints(ctx, &ctx.image(), &mut response);
@@ -199,6 +208,15 @@ fn revoke(ctx: &Context, rules: &mut Arc<Image>, topics: &mut [AskedTopic]) -> b
     }
     *rules = now;
     any
+}
+
+/// Of its records.
+fn bytes_of(response: &FetchResponse) -> usize {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions
+        .filter_map(|partition| partition.records.as_ref())
+        .map(Records::len)
+        .sum()
 }
 
 fn refusal(code: ErrorCode) -> FetchResponse {

@@ -166,6 +166,20 @@ impl FetchSessions {
         }
     }
 
+    /// The answer of a client that is held back: nothing, and its session goes on as it was.
+    pub(super) fn finish_empty(&self, place: Place) -> FetchResponse {
+        let Place::Next { id, epoch, session } = place else {
+            return FetchResponse::default();
+        };
+        match session.lock().answers(epoch) {
+            Ok(()) => FetchResponse {
+                session_id: id,
+                ..FetchResponse::default()
+            },
+            Err(refusal) => refused(id, refusal),
+        }
+    }
+
     /// The id of the session from now on, or that of none.
     fn keep(&self, ctx: &Context, is_follower: bool, session: Session) -> i32 {
         let candidate = Candidate {

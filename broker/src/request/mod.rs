@@ -57,6 +57,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod partition_view;
 mod produce;
+mod quotas;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
@@ -64,6 +65,7 @@ mod submit;
 mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
+mod throttle_time;
 mod transaction;
 #[cfg(test)]
 mod transaction_tests;
@@ -73,12 +75,14 @@ mod write_txn_markers;
 pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use fetch::ReplicaFetch;
 pub use fetch_sessions::FetchSessions;
+pub use quotas::{Meter, Quotas};
 pub use session::Session;
 pub(crate) use write_txn_markers::end_transactions;
 
 use bytes::Bytes;
 use flotilla_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Request, frame};
 use futures::future::BoxFuture;
+use throttle_time::ThrottleTime;
 
 /// The name by which rules know the cluster itself.
 const CLUSTER: &str = "kafka-cluster";
@@ -202,39 +206,61 @@ pub fn is_announced(api: ApiKey, version: i16) -> bool {
 }
 
 /// One request on its way to an answer.
-struct Call {
+struct Call<'a> {
+    ctx: &'a Context,
     api: ApiKey,
     version: i16,
     correlation_id: i32,
 }
 
-impl Call {
+impl Call<'_> {
     /// The request. What a client sends behind it is passed over, as Kafka does: librdkafka 2.0 sends three bytes too many
     /// with Metadata.
     fn request<R: Request>(&self, mut body: Reader) -> Result<R, DecodeError> {
         R::decode(&mut body, self.version)
     }
 
-    fn response(&self, message: &impl Message) -> Result<Answer, Failure> {
-        Ok(Answer::Now(frame::response(
-            self.api,
-            self.version,
-            self.correlation_id,
-            message,
-        )?))
+    /// The answer, which says for how long the client is held back.
+    fn response<T: Message + Clone + ThrottleTime>(&self, message: &T) -> Result<Answer, Failure> {
+        Ok(Answer::Now(self.frame(message)?))
+    }
+
+    fn frame<T: Message + Clone + ThrottleTime>(&self, message: &T) -> Result<Vec<Bytes>, EncodeError> {
+        let throttle_ms = self.ctx.throttle_ms(self.api);
+        let frame = |message: &T| frame::response(self.api, self.version, self.correlation_id, message);
+        if throttle_ms == 0 {
+            return frame(message);
+        }
+        let mut message = message.clone();
+        message.set_throttle_time(throttle_ms);
+        frame(&message)
     }
 
     /// For handlers whose answer is more than a response.
-    fn reply<T: Message + 'static>(&self, reply: Reply<T>) -> Result<Answer, Failure> {
+    fn reply<T>(&self, reply: Reply<T>) -> Result<Answer, Failure>
+    where
+        T: Message + Clone + ThrottleTime + 'static,
+    {
         match reply {
             Reply::Now(message) => self.response(&message),
             Reply::Later(message) => {
+                let ctx = self.ctx.clone();
                 let (api, version, correlation_id) = (self.api, self.version, self.correlation_id);
                 Ok(Answer::Later(Box::pin(async move {
-                    Ok(frame::response(api, version, correlation_id, &message.await)?)
+                    let message = message.await;
+                    let call = Call {
+                        ctx: &ctx,
+                        api,
+                        version,
+                        correlation_id,
+                    };
+                    Ok(call.frame(&message)?)
                 })))
             }
-            Reply::Silent => Ok(Answer::Silent),
+            Reply::Silent => {
+                self.ctx.throttle_silently();
+                Ok(Answer::Silent)
+            }
             Reply::Close => Err(Failure::Unacknowledged),
         }
     }
@@ -247,6 +273,7 @@ impl Call {
 pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, Failure> {
     let served = is_announced(api, ctx.version);
     let mut call = Call {
+        ctx: &ctx,
         api,
         version: ctx.version,
         correlation_id: ctx.correlation_id,

@@ -1,6 +1,6 @@
 //! Surroundings for tests of handlers.
 
-use super::{Context, Session};
+use super::{Context, Meter, Session};
 use crate::auth::Principal;
 use crate::broker::Broker;
 use crate::metadata::{Endpoint, Fact, Image, Record};
@@ -27,6 +27,7 @@ pub(crate) fn context_of(broker: Arc<Broker>, principal: Principal, version: i16
         client_id: Some("test".into()),
         version,
         correlation_id: 1,
+        meter: Arc::new(Meter::default()),
     }
 }
 

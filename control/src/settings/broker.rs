@@ -49,6 +49,10 @@ broker_settings! {
     connections_max_reauth_ms: i64 = "connections.max.reauth.ms",
     /// Whether leadership is handed over before a broker stops.
     controlled_shutdown_enable: bool = "controlled.shutdown.enable",
+    /// In how many windows creating and deleting partitions is counted for quotas: so many times the rate may be saved up (KIP-599).
+    controller_quota_window_num: i32 = "controller.quota.window.num",
+    /// How long each of these windows is, in seconds.
+    controller_quota_window_size_seconds: i32 = "controller.quota.window.size.seconds",
     /// The longest randomized wait before the quorum holds an election again, in milliseconds.
     controller_quorum_election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
     /// The shortest silence of the quorum's leader after which a voter stands for election, in milliseconds.
@@ -149,6 +153,10 @@ broker_settings! {
     queued_max_request_bytes: i64 = "queued.max.request.bytes",
     /// The most requests in flight.
     queued_max_requests: i32 = "queued.max.requests",
+    /// In how many windows usage is counted for client quotas, the one under way included (KIP-13).
+    quota_window_num: i32 = "quota.window.num",
+    /// How long each of these windows is, in seconds.
+    quota_window_size_seconds: i32 = "quota.window.size.seconds",
     /// How long a follower waits after a failed fetch, in milliseconds.
     replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
     /// How many bytes a follower asks for from each partition.
