@@ -46,6 +46,7 @@ mod init_producer_id;
 mod join_group;
 mod leader_hint;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
@@ -70,6 +71,7 @@ mod transaction;
 #[cfg(test)]
 mod transaction_tests;
 mod txn_offset_commit;
+mod unregister_broker;
 mod write_txn_markers;
 
 pub use context::{Context, OPERATIONS_NOT_ASKED};
@@ -138,6 +140,8 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ListTransactions, 0, 2),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::DescribeLogDirs, 1, 5),
+    (ApiKey::UnregisterBroker, 0, 0),
+    (ApiKey::ListConfigResources, 0, 1),
 ];
 
 /// What is served on the reserved listener between brokers.
@@ -373,6 +377,12 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::DescribeCluster => call.response(&describe_cluster::handle(&ctx, call.request(body)?).await),
         ApiKey::DescribeTopicPartitions => {
             call.response(&describe_topic_partitions::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::UnregisterBroker => {
+            call.response(&unregister_broker::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ListConfigResources => {
+            call.response(&list_config_resources::handle(&ctx, call.request(body)?).await)
         }
         _ => Err(Failure::Unsupported {
             api: api.to_string(),
