@@ -156,7 +156,7 @@ async fn nobody_else_is_held_back() {
 #[tokio::test]
 async fn consumer_above_its_rate_gets_nothing_and_loses_nothing() {
     let ann = client(ANN, [quota(Kind::Fetch, 200.0)]);
-    call(&ann, 9, &produce(1), 0).await;
+    call(&ann, 9, &produce(-1), 0).await;
     let first = call(&ann, 18, &fetch(0, 0), 0).await;
     let response = first.response.unwrap();
     let id = response.session_id;
@@ -185,7 +185,7 @@ async fn consumer_above_its_rate_gets_nothing_and_loses_nothing() {
 async fn answer_is_no_larger_than_what_the_quota_can_ever_give() {
     let ann = client(ANN, [quota(Kind::Fetch, 150.0)]);
     for _ in 0..5 {
-        call(&ann, 9, &produce(1), 0).await;
+        call(&ann, 9, &produce(-1), 0).await;
     }
     let told = call(&ann, 18, &fetch(0, -1), 0).await;
     let size = bytes(&told.response.unwrap());
