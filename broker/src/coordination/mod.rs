@@ -15,6 +15,7 @@ mod members;
 mod network;
 mod observer;
 mod options;
+mod parting;
 mod peers;
 mod quorum;
 mod raft;

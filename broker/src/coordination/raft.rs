@@ -12,6 +12,7 @@ use flotilla_protocol::{BrokerId, Uuid};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use openraft::error::{Fatal, InitializeError, RaftError};
+use openraft::raft::{VoteRequest, VoteResponse};
 use openraft::{ChangeMembers, LogId, Raft, RaftMetrics, ServerState, SnapshotPolicy, Vote};
 use prost::Message as _;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use super::carrier::Carrier;
 use super::following::Following;
 use super::latest::{Indexed, Publisher};
 use super::network::Network;
+use super::parting::Parting;
 use super::quorum::{Applied, Leadership, LeadershipLost, Quorum};
 use super::raft_log::{self, RaftLog};
 use super::runtime;
@@ -102,6 +104,7 @@ pub struct Member {
 pub type Voters = BTreeMap<VoterId, VoterNode>;
 
 type Metrics = RaftMetrics<VoterId, VoterNode>;
+type Membership = openraft::Membership<VoterId, VoterNode>;
 
 impl Member {
     /// Opens what is stored and starts.
@@ -232,6 +235,46 @@ impl Member {
         let (membership, now) = (metrics.membership_config.membership(), Instant::now());
         let since = self.following.since(self.id, term, membership, now);
         leads && since.is_some_and(|since| now.saturating_duration_since(since) < limit)
+    }
+
+    /// Answers a candidate.
+    ///
+    /// # Errors
+    /// When Raft has stopped.
+    pub async fn vote(
+        &self,
+        asked: VoteRequest<VoterId>,
+    ) -> Result<VoteResponse<VoterId>, RaftError<VoterId>> {
+        if self.voters().contains(&self.id) {
+            return self.raft.vote(asked).await;
+        }
+        let weighed = match self.parting().await? {
+            Some(parting) => parting.weighed(asked),
+            None => asked,
+        };
+        self.raft.vote(weighed).await
+    }
+
+    /// Whether this member left the quorum by an entry that may not be committed. Raft's task looks, between two of the things
+    /// that it does: what it takes into its log afterwards makes it refuse who was weighed by what it had before.
+    async fn parting(&self) -> Result<Option<Parting>, Fatal<VoterId>> {
+        let (id, log) = (self.id, self.log.clone());
+        let look = self.raft.with_raft_state(move |state| {
+            let (committed, newest) = (
+                state.membership_state.committed(),
+                state.membership_state.effective(),
+            );
+            let votes = |voters: &Membership| voters.voter_ids().any(|voter| voter == id);
+            if votes(newest.membership()) || !votes(committed.membership()) {
+                return None;
+            }
+            let left = (*newest.log_id())?;
+            Some(Parting {
+                before: log.id_at(left.index.checked_sub(1)?)?,
+                last: log.ends().1?,
+            })
+        });
+        look.await
     }
 
     /// Something has arrived from a leader with this vote. One that was replaced is of no account.

@@ -125,6 +125,17 @@ impl RaftLog {
         )
     }
 
+    /// The id of the entry at an index. None: it is not there, or purged before the last one that was.
+    pub fn id_at(&self, index: u64) -> Option<LogId<VoterId>> {
+        let state = self.state.lock();
+        if state.purged.is_some_and(|purged| purged.index == index) {
+            return state.purged;
+        }
+        let first = state.places.front()?.id.index;
+        let ahead = usize::try_from(index.checked_sub(first)?).ok()?;
+        Some(state.places.get(ahead)?.id)
+    }
+
     /// Whether there has never been anything in this log.
     pub fn is_new(&self) -> bool {
         let state = self.state.lock();

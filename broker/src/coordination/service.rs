@@ -198,23 +198,23 @@ impl Service {
     /// When the message is of another cluster, for another voter or none of Raft's, and when Raft has stopped.
     pub async fn raft(&self, call: Call, message: RaftMessage) -> Result<RaftMessage, Status> {
         let payload = self.opened(message)?;
-        let raft = self.member.raft();
+        let (member, raft) = (&self.member, self.member.raft());
         match call {
             Call::Vote => {
                 let message = serde_json::from_slice::<VoteRequest<VoterId>>(&payload).map_err(Into::into);
-                receive(message, async |message| raft.vote(message).await).await
+                receive(message, async |message| member.vote(message).await).await
             }
             Call::AppendEntries => {
                 let message = wire::decode_append(payload);
                 if let Ok(message) = &message {
-                    self.member.hears(&message.vote);
+                    member.hears(&message.vote);
                 }
                 receive(message, async |message| raft.append_entries(message).await).await
             }
             Call::InstallSnapshot => {
                 let message = wire::decode_snapshot_part(payload);
                 if let Ok(message) = &message {
-                    self.member.hears(&message.vote);
+                    member.hears(&message.vote);
                 }
                 receive(message, async |message| raft.install_snapshot(message).await).await
             }

@@ -476,3 +476,57 @@ async fn the_broker_that_led_the_quorum_is_fenced_soon_after_it_is_gone() {
     drop(joined);
     fleet.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quorum_whose_leader_left_with_nobody_hearing_of_it_finds_another_one() {
+    let mut fleet = Fleet::of(2, 2);
+    fleet.start_all().await;
+    let leaving = fleet.leader().await;
+    let staying = 1 - leaving;
+    let submitted = fleet.running[&leaving].controller().submit(set(KEY, "1")).await;
+    assert_eq!(submitted.unwrap().refusal(), Refusal::None);
+    for broker in 0..2 {
+        fleet.until(broker, |image| value(image) == Some("1")).await;
+    }
+    fleet.stop_all().await;
+
+    // Both have that the leader is about to leave; that it has left, only itself.
+    let logs = [leaving, staying].map(|broker| {
+        let config = fleet.config(broker).clone();
+        raft_log::RaftLog::open(config.disk, &config.dir).unwrap()
+    });
+    let last = logs[0].ends().1.max(logs[1].ends().1).unwrap();
+    for log in &logs {
+        let have = log.ends().1.map_or(0, |id| id.index + 1);
+        let missing = logs.iter().find(|log| log.ends().1 == Some(last)).unwrap();
+        let missing = missing.read(have.., usize::MAX).unwrap();
+        log.append(missing).unwrap().sync().unwrap();
+    }
+    let voters = fleet.config(0).voters.clone();
+    let all: std::collections::BTreeSet<VoterId> = voters.keys().copied().collect();
+    let rest: std::collections::BTreeSet<VoterId> =
+        all.iter().copied().filter(|id| id.broker.0 == staying).collect();
+    let entry = |index, sets| wire::Entry {
+        log_id: openraft::LogId::new(last.leader_id, index),
+        payload: openraft::EntryPayload::Membership(openraft::Membership::new(sets, voters.clone())),
+    };
+    let leaves = entry(last.index + 1, vec![all, rest.clone()]);
+    let has_left = entry(last.index + 2, vec![rest.clone()]);
+    logs[1].append(vec![leaves.clone()]).unwrap().sync().unwrap();
+    logs[0].append(vec![leaves, has_left]).unwrap().sync().unwrap();
+    drop(logs);
+
+    fleet.start_all().await;
+    assert_eq!(fleet.leader().await, staying);
+    let submitted = fleet.running[&staying].controller().submit(set(KEY, "2")).await;
+    assert_eq!(submitted.unwrap().refusal(), Refusal::None);
+    // And it ends what was left half done.
+    let mut metrics = fleet.running[&staying].seat.member.raft().metrics();
+    let left = metrics.wait_for(|now| {
+        let membership = now.membership_config.membership();
+        membership.get_joint_config().len() == 1 && membership.voter_ids().eq(rest.iter().copied())
+    });
+    let left = timeout(PATIENCE, left).await;
+    assert!(left.is_ok_and(|left| left.is_ok()));
+    fleet.stop_all().await;
+}

@@ -51,6 +51,20 @@ fn entries_vote_and_purge_mark_are_there_after_reopening() {
 }
 
 #[test]
+fn id_of_an_entry_is_known_until_it_is_purged_and_that_of_the_last_purged_one_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    assert_eq!(log.id_at(0), None);
+    log.append(entries(1, 0..5)).unwrap().sync().unwrap();
+    log.purge(id(1, 2)).unwrap();
+    let ids: Vec<_> = (0..6).map(|index| log.id_at(index)).collect();
+    let known = |index| Some(id(1, index));
+    assert_eq!(ids, [None, None, known(2), known(3), known(4), None]);
+    log.purge(id(1, 4)).unwrap();
+    assert_eq!((log.id_at(3), log.id_at(4)), (None, known(4)));
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_the_log_goes_on_after_it() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).append(entries(1, 0..5)).unwrap().sync().unwrap();
