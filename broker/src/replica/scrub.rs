@@ -35,9 +35,15 @@ pub(super) async fn run(replicas: Arc<Replicas>, volume: Arc<Volume>) {
         }
         replicas.metrics().scrub_rounds.add(1);
         let interval_ms = replicas.settings().log_scrub_interval_ms;
-        let next_ms = started_ms.saturating_add(interval_ms) - replicas.inner.shared.now_ms();
-        tokio::time::sleep(ms(next_ms).max(LOOK_UP)).await;
+        let rest_ms = rest_ms(started_ms, replicas.inner.shared.now_ms(), interval_ms);
+        tokio::time::sleep(ms(rest_ms).max(LOOK_UP)).await;
     }
+}
+
+/// How long to rest until the next round. No rest is longer than the interval: if one seems to be, then the clock was set back.
+fn rest_ms(started_ms: i64, now_ms: i64, interval_ms: i64) -> i64 {
+    let rest_ms = started_ms.saturating_add(interval_ms).saturating_sub(now_ms);
+    rest_ms.clamp(0, interval_ms)
 }
 
 /// One look at all that lies on a volume.
@@ -111,5 +117,18 @@ impl Round<'_> {
         !self.replicas.is_closed()
             && self.volume.health() != Health::Offline
             && self.replicas.settings().log_scrub_max_bytes_per_second > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_that_was_set_back_does_not_hold_the_next_round_up() {
+        assert_eq!(rest_ms(1_000, 1_300, 2_000), 1_700);
+        assert_eq!(rest_ms(1_000, 4_000, 2_000), 0);
+        assert_eq!(rest_ms(280_000, 2_000, 2_000), 2_000);
+        assert_eq!(rest_ms(i64::MAX, 0, i64::MAX), i64::MAX);
     }
 }
