@@ -83,6 +83,11 @@ test-full-disk seconds="600":
 test-false-alarms seconds="600":
     FLOTILLA_SECONDS={{ seconds }} {{ endurance }} false_alarms
 
+# Apache Kafka and this broker side by side, in turn: all scenarios or some, hours on a quiet machine; writes `docs/performance.md` (`--list`, `--pairs`, `--seconds`, `--try`)
+versus-kafka *options:
+    tests/clients/install
+    cargo test --release --workspace --features flotilla-cli/versus-suite --test versus -- {{ options }}
+
 # Ten million updates of a compacted topic, compacted through three kills; writes `docs/compaction-report.md`
 test-compaction:
     FLOTILLA_REPORT={{ justfile_directory() }}/target/compaction-report.md cargo test --workspace --features flotilla-cli/compaction-suite --test compaction -- --nocapture

@@ -39,6 +39,14 @@ impl Connection {
         Self::over(socket(bootstrap))
     }
 
+    /// The same, where it may be that nobody listens yet.
+    pub fn try_open(address: &str) -> std::io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self::over(socket))
+    }
+
     /// TLS that trusts one authority.
     pub fn open_tls(bootstrap: &str, authority_pem: &str) -> Self {
         use rustls::pki_types::pem::PemObject as _;

@@ -1,0 +1,14 @@
+//! The parts of the comparison with Apache Kafka that start nothing: medians, targets, the document. They run with all other tests;
+//! the comparison itself is `just versus-kafka`.
+
+#![allow(missing_docs, clippy::unwrap_used, dead_code)]
+
+mod document;
+mod document_tests;
+mod figure;
+mod machine;
+mod outcome;
+mod reading;
+mod scenario;
+mod spoken;
+mod statistics;
