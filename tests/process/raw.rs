@@ -28,10 +28,14 @@ pub struct Connection {
 /// A socket to the first of the bootstrap servers.
 pub fn socket(bootstrap: &str) -> TcpStream {
     let first = bootstrap.split(',').next().expect("at least one server");
-    let socket = TcpStream::connect(first).unwrap_or_else(|error| panic!("connect to {first}: {error}"));
-    socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
-    socket.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
-    socket
+    try_socket(first).unwrap_or_else(|error| panic!("connect to {first}: {error}"))
+}
+
+fn try_socket(address: &str) -> std::io::Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 impl Connection {
@@ -40,11 +44,9 @@ impl Connection {
     }
 
     /// The same, where it may be that nobody listens yet.
+    #[allow(dead_code)]
     pub fn try_open(address: &str) -> std::io::Result<Self> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self::over(socket))
+        Ok(Self::over(try_socket(address)?))
     }
 
     /// TLS that trusts one authority.

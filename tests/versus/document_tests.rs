@@ -17,7 +17,10 @@ fn run(figures: &[(Figure, f64)]) -> Run {
     }
 }
 
-fn outcome(scenario: &str, pairs: &[(&[(Figure, f64)], &[(Figure, f64)])]) -> Outcome {
+/// What one run of a contender came to.
+type Figures<'a> = &'a [(Figure, f64)];
+
+fn outcome(scenario: &str, pairs: &[(Figures<'_>, Figures<'_>)]) -> Outcome {
     Outcome {
         scenario: scenario.to_owned(),
         date: "2026-01-02 03:04".to_owned(),

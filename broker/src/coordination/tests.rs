@@ -514,6 +514,12 @@ async fn quorum_whose_leader_left_with_nobody_hearing_of_it_finds_another_one() 
     let has_left = entry(last.index + 2, vec![rest.clone()]);
     logs[1].append(vec![leaves.clone()]).unwrap().sync().unwrap();
     logs[0].append(vec![leaves, has_left]).unwrap().sync().unwrap();
+    // Others have stood for election since, so that it does not lead on where it stopped.
+    for log in &logs {
+        let candidate = *rest.first().unwrap();
+        let later = openraft::Vote::new(last.leader_id.term + 1, candidate);
+        log.save_vote(later).unwrap();
+    }
     drop(logs);
 
     fleet.start_all().await;

@@ -11,13 +11,13 @@ use super::throttle::Throttle;
 use super::volume::Health;
 use crate::log::{self, Cleanable, CompactionLimits};
 use flotilla_control::settings::BrokerSettings;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use parking_lot::{Condvar, Mutex};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::task::JoinSet;
 
 /// How often `log.cleaner.threads` is looked at.
 const THREADS_INTERVAL: Duration = Duration::from_secs(1);
@@ -155,14 +155,18 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// As many threads as the settings ask for, until it is aborted.
+/// As many threads as the settings ask for, until it is aborted. They end with it: none holds on to the replicas behind its back.
 pub(super) async fn run(replicas: Arc<Replicas>) {
-    let mut threads = JoinSet::new();
+    let mut threads = FuturesUnordered::new();
     loop {
         while threads.len() < wanted(&replicas.settings()) {
-            threads.spawn(work(replicas.clone(), threads.len()));
+            threads.push(work(replicas.clone(), threads.len()));
         }
-        tokio::time::sleep(THREADS_INTERVAL).await;
+        tokio::select! {
+            () = tokio::time::sleep(THREADS_INTERVAL) => {}
+            // They have no end of their own.
+            Some(()) = threads.next() => {}
+        }
     }
 }
 
