@@ -1,8 +1,10 @@
 //! Runs kcat and the classes of Apache Kafka's tools.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+#[path = "libraries.rs"]
+mod libraries;
 
 /// What a tool printed, and whether it succeeded.
 #[derive(Debug)]
@@ -50,24 +52,10 @@ pub fn java_with_input(class: &str, args: &[&str], input: &[u8]) -> Ran {
     let mut command = Command::new("java");
     command
         .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp"])
-        .arg(format!("{}/*", libraries().display()))
+        .arg(libraries::class_path().expect("Apache Kafka's classes"))
         .arg(&class)
         .args(args);
     run(&mut command, input)
-}
-
-fn libraries() -> PathBuf {
-    let cache = std::env::var_os("FLOTILLA_CACHE")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/flotilla")
-        });
-    let libraries = cache.join("kafka-4.3.1/libs");
-    assert!(
-        libraries.join(".complete").exists(),
-        "run tests/clients/install first"
-    );
-    libraries
 }
 
 fn run(command: &mut Command, input: &[u8]) -> Ran {

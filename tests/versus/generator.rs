@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::contender::libraries;
+use crate::contender::java;
 use crate::scenario::{Load, Tool};
 
 /// No load of ours takes longer, in seconds.
@@ -98,7 +98,7 @@ impl Generator<'_> {
 
     /// Runs one of Kafka's tools on a topic that is there, and gives what it said.
     pub fn tool(&self, tool: Tool, topic: &str, records: u64) -> anyhow::Result<String> {
-        let line = libraries::java(&HEAP, &format!("org.apache.kafka.tools.{}", tool.class()))?;
+        let line = java::command(&HEAP, &format!("org.apache.kafka.tools.{}", tool.class()))?;
         let mut command = bounded();
         command.args(line);
         let records = records.to_string();

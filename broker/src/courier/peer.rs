@@ -76,6 +76,15 @@ fn by_topic<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> BTreeMap
     topics
 }
 
+/// What was answered for the partitions of one topic.
+fn of_topic(
+    topic: &Str,
+    codes: impl Iterator<Item = (i32, i16)>,
+) -> impl Iterator<Item = (Partition, ErrorCode)> {
+    let name = Text::from(topic.as_str());
+    codes.map(move |(index, code)| ((name.clone(), index), ErrorCode::from(code)))
+}
+
 impl Parcel for Ending {
     type Key = i64;
 
@@ -110,11 +119,9 @@ impl Parcel for Ending {
             for marker in response.markers {
                 let outcomes = by_producer.entry(marker.producer_id).or_default();
                 for topic in marker.topics {
-                    let name = Text::from(topic.name.as_str());
-                    outcomes.extend(topic.partitions.iter().map(|partition| {
-                        let code = ErrorCode::from(partition.error_code);
-                        ((name.clone(), partition.partition_index), code)
-                    }));
+                    let codes = topic.partitions.iter();
+                    let codes = codes.map(|partition| (partition.partition_index, partition.error_code));
+                    outcomes.extend(of_topic(&topic.name, codes));
                 }
             }
             let outcomes = parcels.iter().map(|ending| by_producer.remove(&ending.key()));
@@ -161,11 +168,10 @@ impl Parcel for Joining {
             for result in response.results_by_transaction {
                 let outcomes = by_id.entry(result.transactional_id.as_str().into()).or_default();
                 for topic in result.topic_results {
-                    let name = Text::from(topic.name.as_str());
-                    outcomes.extend(topic.results_by_partition.iter().map(|partition| {
-                        let code = ErrorCode::from(partition.partition_error_code);
-                        ((name.clone(), partition.partition_index), code)
-                    }));
+                    let codes = topic.results_by_partition.iter();
+                    let codes =
+                        codes.map(|partition| (partition.partition_index, partition.partition_error_code));
+                    outcomes.extend(of_topic(&topic.name, codes));
                 }
             }
             let outcomes = parcels.iter().map(|joining| by_id.remove(&joining.id));

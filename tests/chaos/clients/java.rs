@@ -1,7 +1,7 @@
 //! Kafka's own clients, driven by the tools that Kafka's system tests use: each is a process that tells what it does as JSON.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,29 +17,17 @@ use crate::chance::Chance;
 use crate::history::{Event, Id, Member, Partition};
 use crate::recorder::Recorder;
 
+#[path = "../../clients/libraries.rs"]
+mod libraries;
+
 /// How long a client may take to end after it was asked to: it finishes what is in flight.
 const END_WITHIN: Duration = Duration::from_secs(100);
-
-/// Where `tests/clients/install` put the classes.
-fn libraries() -> anyhow::Result<PathBuf> {
-    let cache = match std::env::var_os("FLOTILLA_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache/flotilla"),
-    };
-    let libraries = cache.join("kafka-4.3.1/libs");
-    anyhow::ensure!(
-        libraries.join(".complete").exists(),
-        "Kafka's tools are not in {}: run tests/clients/install",
-        libraries.display()
-    );
-    Ok(libraries)
-}
 
 fn java(class: &str) -> anyhow::Result<Command> {
     let mut command = Command::new("java");
     command
         .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx192m", "-cp"])
-        .arg(format!("{}/*", libraries()?.display()))
+        .arg(libraries::class_path().map_err(anyhow::Error::msg)?)
         .arg(format!("org.apache.kafka.tools.{class}"))
         .env_remove("LD_LIBRARY_PATH");
     Ok(command)

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use flotilla_operator::certificate::Authority;
 
-use super::{Addresses, Plan, libraries, validity};
+use super::{Addresses, Plan, java, validity};
 use crate::process::CommandLine;
 
 /// Any id will do: nothing but these brokers ever sees it.
@@ -38,7 +38,7 @@ pub fn prepare(
             properties(plan, id, of, data, &voters.join(","), &keystore),
         )?;
         format(&file)?;
-        let mut command = libraries::java(&HEAP, "kafka.Kafka")?;
+        let mut command = java::command(&HEAP, "kafka.Kafka")?;
         command.push(file.into());
         commands.push(command);
     }
@@ -93,7 +93,7 @@ fn properties(
 
 /// `kafka-storage.sh format`.
 fn format(file: &Path) -> anyhow::Result<()> {
-    let mut line = libraries::java(&["-XX:TieredStopAtLevel=1"], "kafka.tools.StorageTool")?;
+    let mut line = java::command(&["-XX:TieredStopAtLevel=1"], "kafka.tools.StorageTool")?;
     line.extend([
         "format".into(),
         "--cluster-id".into(),

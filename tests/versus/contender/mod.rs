@@ -1,8 +1,8 @@
 //! A contender's brokers on this machine: prepared, started, stopped.
 
 mod flotilla;
+pub mod java;
 mod kafka;
-pub mod libraries;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
