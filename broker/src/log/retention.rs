@@ -131,20 +131,26 @@ impl Log {
         active.size_bytes > 0 && now_ms.saturating_sub(latest_ms) > retention_ms
     }
 
-    /// Removes the files of a segment. Indexes and snapshots may be missing.
+    /// Removes the files of a segment. Indexes and snapshots may be missing. The list of aborted transactions goes last: a loss of power
+    /// may bring the segment back, and without its list what was aborted would be read as committed.
     pub(super) fn remove_segment(&self, base: Offset) -> Result<(), Error> {
+        let disk = &self.storage.disk;
         for kind in [
             FileKind::OffsetIndex,
             FileKind::TimeIndex,
             FileKind::Snapshot,
-            FileKind::Aborted,
             FileKind::Log,
         ] {
             let path = kind.path(&self.dir, base);
-            match self.storage.disk.remove(&path) {
+            match disk.remove(&path) {
                 Err(error) if kind != FileKind::Log && error.kind() == std::io::ErrorKind::NotFound => {}
                 removed => removed.during("remove", &path)?,
             }
+        }
+        let list = FileKind::Aborted.path(&self.dir, base);
+        if disk.stat(&list).is_ok() {
+            disk.sync_dir(&self.dir).during_sync(&self.dir)?;
+            disk.remove(&list).during("remove", &list)?;
         }
         Ok(())
     }

@@ -374,6 +374,35 @@ proptest! {
     }
 }
 
+/// The list of a segment went, and a loss of power brought the segment back.
+#[test]
+fn aborted_transactions_of_a_segment_that_comes_back_are_known() {
+    let append = |records, value_bytes| Step::Append {
+        records,
+        value_bytes,
+        producer: 0,
+    };
+    for seed in (0..200).chain([8_020_094_061_897_488_707]) {
+        let mut world = World::new();
+        for step in [
+            Step::Transactional { producer: 10 },
+            Step::EndTransaction {
+                producer: 10,
+                committed: false,
+            },
+            append(1, 15),
+            append(3, 92),
+            Step::Checkpoint,
+            Step::AdvanceStart(0.671_823_891_463_439_5),
+            Step::TruncateTo(0.0),
+            Step::Retain { keep_bytes: 0 },
+            Step::Crash(seed),
+        ] {
+            world.run(step);
+        }
+    }
+}
+
 #[test]
 fn on_the_real_disk_a_log_lives_through_the_same() {
     let root = tempfile::tempdir().unwrap();
