@@ -47,21 +47,23 @@ pub(super) struct Task<M: Machine> {
     pub(super) stop: CancellationToken,
 }
 
-/// Loads the shard, serves until leadership is lost or `stop` says so, and sends away who still waits.
+/// Loads the shard and serves until leadership is lost or `stop` says so, and sends away who still waits. A shard whose
+/// writes failed is read again for as long as this broker leads in that epoch, for nobody else takes its place.
 pub(super) async fn run<M: Machine>(mut task: Task<M>) {
     let stop = task.stop.clone();
-    let loaded = tokio::select! {
-        () = stop.cancelled() => None,
-        loaded = load_at_last(&task) => loaded,
-    };
-    if let Some(shard) = loaded {
+    while let Some(Some(shard)) = stop.run_until_cancelled(load_at_last(&task)).await {
         let clock = Clock::new();
         let (partitions, errands) = (task.partitions.clone(), task.errands.clone());
         let mut host = Host::new(task.place, partitions, errands, shard, clock);
         task.phase.send_replace(Phase::Active);
         host.serve(&mut task).await;
         task.phase.send_replace(Phase::Gone);
+        let is_over = !host.lost;
         host.unload();
+        if is_over || stop.run_until_cancelled(sleep(LOAD_RETRY)).await.is_none() {
+            break;
+        }
+        task.phase.send_replace(Phase::Loading);
     }
     task.phase.send_replace(Phase::Gone);
     debug!(partition = %task.place.partition, epoch = %task.place.leader_epoch, topic = M::TOPIC, "coordinator gone");
@@ -107,7 +109,7 @@ pub(super) struct Host<M: Machine> {
     next_ticket: u64,
     open: Option<Batch>,
     commits: FuturesOrdered<BoxFuture<'static, (WriteId, Result<(), WriteError>)>>,
-    /// Leadership is gone, or the log is: there is nothing left to serve.
+    /// A write failed, so that what is in memory is not what is in the log: leadership is gone, or the log is.
     lost: bool,
 }
 

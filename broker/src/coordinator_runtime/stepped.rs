@@ -96,7 +96,12 @@ impl Stepped {
             if let Phase::Active(host) = phase
                 && !host.step()
             {
-                lost.push(*partition);
+                let resting = Phase::Resting {
+                    until_ms: now_ms + LOAD_RETRY_MS,
+                };
+                if let Phase::Active(host) = std::mem::replace(phase, resting) {
+                    host.unload();
+                }
             }
         }
         for partition in lost {

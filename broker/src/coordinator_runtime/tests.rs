@@ -340,6 +340,19 @@ async fn another_broker_finds_groups_and_offsets_in_the_log() {
     assert_eq!(other.committed().await, Some(7));
 }
 
+#[tokio::test]
+async fn a_shard_whose_write_failed_is_read_again_while_its_partition_is_led() {
+    let bench = Bench::leading().await;
+    assert!(is_committed(&bench.ask(commit(1)).await));
+    bench.partition.log.lock().failure = Some(WriteError::NotLeader);
+    let refused = bench.ask(commit(2)).await;
+    assert_eq!(refused, Reply::Commit(Err(Error::NotCoordinator)));
+    bench.partition.log.lock().failure = None;
+    bench.until(|reply| matches!(reply, Reply::List(Ok(_)))).await;
+    assert_eq!(bench.committed().await, Some(1));
+    assert!(is_committed(&bench.ask(commit(3)).await));
+}
+
 /// The partition as a cleaner leaves it: every tombstone's time is over, too.
 fn compacted(partition: &Partition) -> Arc<Partition> {
     use crate::log::{CompactionLimits, Config, Log, OpenOptions, SimDisk, Storage};
