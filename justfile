@@ -117,10 +117,10 @@ simulate seed level="partitions":
 simulate-forever level="partitions":
     {{ simulation }} {{ level }} --forever
 
-# Simulate as CI does: fresh seeds of `partitions`, and the first sixty of `quorum`
+# Simulate as CI does: fresh seeds of `partitions` and of `quorum`
 test-simulation:
     {{ simulation }} partitions --seeds 300 --seconds 40
-    {{ simulation }} quorum --first 1 --seeds 60
+    {{ simulation }} quorum --seeds 60
 
 # Simulate fresh seeds, and add them to docs/simulation.md if all pass
 simulation-report seeds level="partitions":
