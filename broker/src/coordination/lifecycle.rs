@@ -155,6 +155,7 @@ impl Lifecycle {
             wishes,
             heard: Instant::now(),
             is_unheard: false,
+            told_index: 0,
         };
         Self {
             standing,
@@ -242,6 +243,8 @@ struct Task {
     wishes: watch::Receiver<Wish>,
     heard: Instant,
     is_unheard: bool,
+    /// How far the metadata here was when the controller was told last.
+    told_index: u64,
 }
 
 /// What a heartbeat came to.
@@ -269,6 +272,7 @@ impl Task {
                 tokio::select! {
                     _ = ticks.tick() => {}
                     changed = self.wishes.changed() => if changed.is_err() { return },
+                    () = catch_up(&self.metadata, self.told_index, epoch) => {}
                 }
                 match self.beat(epoch).await {
                     Beat::Alive => {}
@@ -319,10 +323,11 @@ impl Task {
 
     async fn beat(&mut self, epoch: BrokerEpoch) -> Beat {
         let wish = *self.wishes.borrow_and_update();
+        self.told_index = self.metadata.index();
         let heartbeat = BrokerHeartbeat {
             broker_id: self.registration.broker.0,
             broker_epoch: epoch.0,
-            applied_index: self.metadata.index(),
+            applied_index: self.told_index,
             want_fence: !wish.ready && !wish.stop,
             want_shut_down: wish.stop,
             storage_full: wish.full,
@@ -374,6 +379,21 @@ impl Task {
             }
             before != *standing
         });
+    }
+}
+
+/// Waits until the metadata here shows the registration, if the controller was not told so yet: with the heartbeat that tells it, it
+/// unfences this broker, which need not wait for its turn.
+async fn catch_up(metadata: &Metadata, told_index: u64, epoch: BrokerEpoch) {
+    let registered_at = u64::try_from(epoch.0).unwrap_or(0);
+    if told_index >= registered_at {
+        return std::future::pending().await;
+    }
+    let mut images = metadata.subscribe();
+    while metadata.index() < registered_at {
+        if images.changed().await.is_none() {
+            return std::future::pending().await;
+        }
     }
 }
 

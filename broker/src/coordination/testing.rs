@@ -72,7 +72,7 @@ pub(crate) struct Fleet {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) authority: Authority,
     pub(crate) running: BTreeMap<i32, Running>,
-    configs: BTreeMap<i32, Config>,
+    pub(crate) configs: BTreeMap<i32, Config>,
 }
 
 /// The directory of a broker that was formatted once.

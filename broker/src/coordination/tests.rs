@@ -203,6 +203,26 @@ async fn brokers_register_live_are_fenced_when_silent_and_shut_down_in_order() {
     fleet.stop_all().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_has_caught_up_does_not_wait_for_its_next_heartbeat() {
+    let mut fleet = Fleet::of(2, 1);
+    let heartbeat = Duration::from_secs(60);
+    for config in fleet.configs.values_mut() {
+        config.timing = Timing {
+            heartbeat,
+            session: heartbeat * 3,
+        };
+    }
+    fleet.start_all().await;
+    let started = Instant::now();
+    for broker in 0..2 {
+        let lifecycle = fleet.running[&broker].join(fleet.registration(broker));
+        lifecycle.set_ready(true);
+        assert!(lifecycle.unfenced(started + heartbeat / 2).await);
+    }
+    fleet.stop_all().await;
+}
+
 /// Calls broker 0 with the certificate of an identity.
 fn client(fleet: &Fleet, cluster: Uuid, identity: Identity) -> CoordinationClient<tonic::transport::Channel> {
     let tls = Tls::load(&fleet.authority.issue(cluster, identity)).unwrap();
