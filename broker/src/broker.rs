@@ -1,10 +1,10 @@
 //! The composition: everything that one broker consists of, as request handlers reach it.
 
 use crate::auth::Authorizer;
-use crate::coordination::{Controller, Metadata};
+use crate::coordination::{Connections, Controller, Metadata};
 use crate::coordinator_runtime::{self, Groups, Transactions};
 use crate::courier::Courier;
-use crate::metadata::Image;
+use crate::metadata::{self, Image};
 use crate::replica::{ProducerIds, Replicas};
 use crate::request::{FetchSessions, Quotas};
 use crate::telemetry::Telemetry;
@@ -36,6 +36,8 @@ pub struct Broker {
     pub metadata: Metadata,
     /// Takes what has to be decided.
     pub controller: Controller,
+    /// Which brokers are connected, and which are known to be gone.
+    pub connections: Arc<Connections>,
     /// The partitions that this broker stores.
     pub replicas: Arc<Replicas>,
     /// Ids for idempotent producers.
@@ -55,6 +57,14 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// A broker that clients may be sent to: registered, unfenced, and its process not known to be gone. Who is gone is about to be
+    /// fenced; a client that is sent there until then comes back, and asks again at its own pace.
+    #[must_use]
+    pub fn present<'a>(&self, image: &'a Image, id: BrokerId) -> Option<&'a metadata::Broker> {
+        let broker = image.broker(id).filter(|broker| !broker.fenced)?;
+        (!self.connections.is_gone(id, broker.epoch)).then_some(broker)
+    }
+
     /// The settings as they hold now.
     #[must_use]
     pub fn settings(&self) -> Arc<BrokerSettings> {
@@ -168,6 +178,7 @@ impl Broker {
             rules_changed: Notify::new(),
             metadata,
             controller,
+            connections: Arc::default(),
             replicas,
             producer_ids: ProducerIds::default(),
             groups,

@@ -129,6 +129,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         config.cluster_id,
         config.broker_id,
         coordination.tls(),
+        coordination.connections(),
     ));
     let dial_peer: Arc<dyn DialPeer> = dial.clone();
     let courier = Courier::new(&metadata, &dial_peer);
@@ -142,6 +143,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         rules_changed: tokio::sync::Notify::new(),
         metadata,
         controller: coordination.controller(),
+        connections: coordination.connections(),
         replicas: replicas.clone(),
         producer_ids: ProducerIds::default(),
         groups,

@@ -1,6 +1,7 @@
 //! Which brokers are connected to this one. When the last connection of a broker breaks, its process is likely gone: the
 //! system closes what a killed process had open. It is knocked at then, and where its machine says that nobody listens there, it is
-//! gone for certain. The controller waits for a shorter time before it fences the one, and hardly at all for the other.
+//! gone for certain. The controller waits for a shorter time before it fences the one, and hardly at all for the other; and clients
+//! are not sent any more to who is gone for certain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use flotilla_protocol::BrokerId;
+use flotilla_protocol::{BrokerEpoch, BrokerId};
 use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,8 +34,8 @@ pub struct Connections {
 struct Line {
     open: usize,
     broken: Option<Instant>,
-    /// Nobody listened where the broker should be, after its last connection broke.
-    is_refused: bool,
+    /// The registration whose process is gone: nobody listened where it should be, after its last connection broke.
+    gone: Option<BrokerEpoch>,
 }
 
 impl Connections {
@@ -45,7 +46,7 @@ impl Connections {
         let line = brokers.entry(broker).or_default();
         line.open += 1;
         line.broken = None;
-        line.is_refused = false;
+        line.gone = None;
         Open {
             connections: self.clone(),
             broker,
@@ -68,12 +69,34 @@ impl Connections {
         let brokers = self.brokers.lock();
         let refused = brokers
             .iter()
-            .filter(|(_, line)| line.broken.is_some() && line.is_refused);
+            .filter(|(_, line)| line.broken.is_some() && line.gone.is_some());
         refused.map(|(broker, _)| *broker).collect()
     }
 
-    /// Knocks at brokers that hung up, without end. `is_refused` says whether nobody listens where a broker should be.
-    pub async fn knock(self: Arc<Self>, is_refused: impl AsyncFn(BrokerId) -> bool) {
+    /// Whether the process that registered as `broker` with that epoch is known to be gone.
+    #[must_use]
+    pub fn is_gone(&self, broker: BrokerId, epoch: BrokerEpoch) -> bool {
+        let brokers = self.brokers.lock();
+        brokers.get(&broker).is_some_and(|line| line.gone == Some(epoch))
+    }
+
+    /// A connection to a broker broke, or was not to be had. That is of interest while it has none to this one.
+    pub fn hung_up(&self, broker: BrokerId) {
+        let mut brokers = self.brokers.lock();
+        let line = brokers.entry(broker).or_default();
+        if line.open == 0 {
+            self.broke(line);
+        }
+    }
+
+    fn broke(&self, line: &mut Line) {
+        line.broken = Some(Instant::now());
+        self.broke.notify_one();
+    }
+
+    /// Knocks at brokers that hung up, without end. `gone` says which registration of a broker has no process any more: where it
+    /// should be, nobody listens.
+    pub async fn knock(self: Arc<Self>, gone: impl AsyncFn(BrokerId) -> Option<BrokerEpoch>) {
         loop {
             let doubtful = self.doubtful(Instant::now());
             if doubtful.is_empty() {
@@ -81,8 +104,8 @@ impl Connections {
                 continue;
             }
             let knocks = doubtful.into_iter().map(async |(broker, broken)| {
-                if is_refused(broker).await {
-                    self.note_refused(broker, broken);
+                if let Some(epoch) = gone(broker).await {
+                    self.note_gone(broker, broken, epoch);
                 }
             });
             join_all(knocks).await;
@@ -93,7 +116,7 @@ impl Connections {
     /// Those that broke a moment ago, and are not known to be gone.
     fn doubtful(&self, now: Instant) -> Vec<(BrokerId, Instant)> {
         let brokers = self.brokers.lock();
-        let doubtful = brokers.iter().filter(|(_, line)| !line.is_refused);
+        let doubtful = brokers.iter().filter(|(_, line)| line.gone.is_none());
         doubtful
             .filter_map(|(broker, line)| Some((*broker, line.broken?)))
             .filter(|(_, broken)| now.saturating_duration_since(*broken) < KNOCKED_FOR)
@@ -101,11 +124,11 @@ impl Connections {
     }
 
     /// A knock counts for the break that it followed only.
-    fn note_refused(&self, broker: BrokerId, broken: Instant) {
+    fn note_gone(&self, broker: BrokerId, broken: Instant, epoch: BrokerEpoch) {
         if let Some(line) = self.brokers.lock().get_mut(&broker)
             && line.broken == Some(broken)
         {
-            line.is_refused = true;
+            line.gone = Some(epoch);
         }
     }
 
@@ -113,8 +136,7 @@ impl Connections {
         if let Some(line) = self.brokers.lock().get_mut(&broker) {
             line.open = line.open.saturating_sub(1);
             if line.open == 0 {
-                line.broken = Some(Instant::now());
-                self.broke.notify_one();
+                self.broke(line);
             }
         }
     }
@@ -199,6 +221,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 mod tests {
     use super::*;
 
+    const EPOCH: BrokerEpoch = BrokerEpoch(7);
+
     #[test]
     fn a_broker_is_gone_when_its_last_connection_is() {
         let connections = Arc::new(Connections::default());
@@ -224,7 +248,7 @@ mod tests {
             let count = knocks.entry(broker).or_default();
             *count += 1;
             // The first knock finds the process about to end, still listening; broker 2 listens on.
-            broker == BrokerId(1) && *count == 2
+            (broker == BrokerId(1) && *count == 2).then_some(EPOCH)
         });
         let task = tokio::spawn(knocking);
         let (gone, hung_up) = (connections.open(BrokerId(1)), connections.open(BrokerId(2)));
@@ -250,10 +274,33 @@ mod tests {
             panic!("it broke");
         };
         assert_eq!(connections.doubtful(broken + KNOCKED_FOR), []);
-        connections.note_refused(BrokerId(1), broken - KNOCK_INTERVAL);
+        connections.note_gone(BrokerId(1), broken - KNOCK_INTERVAL, EPOCH);
         assert_eq!(connections.refused(), BTreeSet::new());
-        connections.note_refused(BrokerId(1), broken);
+        connections.note_gone(BrokerId(1), broken, EPOCH);
         assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));
         assert_eq!(connections.doubtful(broken), []);
+    }
+
+    #[test]
+    fn who_registers_again_is_not_taken_for_who_is_gone() {
+        let connections = Arc::new(Connections::default());
+        connections.hung_up(BrokerId(1));
+        let [(_, broken)] = connections.doubtful(Instant::now())[..] else {
+            panic!("it hung up");
+        };
+        assert!(!connections.is_gone(BrokerId(1), EPOCH), "not known yet");
+        connections.note_gone(BrokerId(1), broken, EPOCH);
+        assert!(connections.is_gone(BrokerId(1), EPOCH));
+        assert!(!connections.is_gone(BrokerId(1), BrokerEpoch(8)));
+        assert!(!connections.is_gone(BrokerId(2), EPOCH));
+    }
+
+    #[test]
+    fn a_broken_link_says_nothing_of_a_broker_that_is_connected() {
+        let connections = Arc::new(Connections::default());
+        let _open = connections.open(BrokerId(1));
+        connections.hung_up(BrokerId(1));
+        assert_eq!(connections.broken(), BTreeMap::new());
+        assert_eq!(connections.doubtful(Instant::now()), []);
     }
 }

@@ -59,7 +59,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::Disk;
-use connections::Connections;
 use fleet::Fleet;
 use listener::Incoming;
 use peers::Peers;
@@ -68,6 +67,7 @@ use seat::{Place, Seat, until};
 use service::Service;
 
 pub use client::{Controller, Local, Remote, SUBMIT_TIMEOUT, SubmitError};
+pub use connections::Connections;
 pub use driver::{Answer, Driver, NotController, QUEUE_MAX};
 pub use latest::{Indexed, Metadata, Publisher, Subscription, WaitError};
 pub use lifecycle::{Lifecycle, Registration, Standing, Timing};
@@ -133,6 +133,7 @@ pub enum StartError {
 /// The coordination service while it runs.
 pub struct Running {
     metadata: Metadata,
+    connections: Arc<Connections>,
     seat: Seat,
     tls: Tls,
     config: Config,
@@ -187,8 +188,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let knocking = connections
         .clone()
-        .knock(async move |broker| peers.is_refused(broker).await);
-    let incoming = listener::incoming(listener, tls.clone(), connections);
+        .knock(async move |broker| peers.gone(broker).await);
+    let incoming = listener::incoming(listener, tls.clone(), connections.clone());
     let served = serve(incoming, seat.service.clone(), fleet, seat.stop.clone());
     seat.tasks.extend([
         tokio::spawn(served),
@@ -199,6 +200,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     seat.found(&config.voters, config.bootstrapped).await?;
     Ok(Running {
         metadata,
+        connections,
         seat,
         tls,
         config,
@@ -249,6 +251,12 @@ impl Running {
     #[must_use]
     pub fn controller(&self) -> Controller {
         self.seat.controller.clone()
+    }
+
+    /// Which brokers are connected, and which are known to be gone.
+    #[must_use]
+    pub fn connections(&self) -> Arc<Connections> {
+        self.connections.clone()
     }
 
     /// Mutual TLS between brokers, kept up to date with its files; for the replication listener and its clients too.

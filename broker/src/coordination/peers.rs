@@ -14,7 +14,7 @@ use flotilla_control::proto::coordination::{
 };
 use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_control::tls::server_name;
-use flotilla_protocol::{BrokerId, Uuid};
+use flotilla_protocol::{BrokerEpoch, BrokerId, Uuid};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -109,17 +109,17 @@ impl Peers {
         addresses
     }
 
-    /// Whether nobody listens where a broker should be, as its machine says: its process is gone then. A machine that is gone itself,
-    /// or cut off, says nothing.
-    pub async fn is_refused(&self, broker: BrokerId) -> bool {
-        let addresses = self.addresses(broker, None);
-        for address in &addresses {
+    /// The registration of a broker whose process is gone, if nobody listens where it should be, as its machine says. A machine that is
+    /// gone itself, or cut off, says nothing. Who registers after the knock has listened before.
+    pub async fn gone(&self, broker: BrokerId) -> Option<BrokerEpoch> {
+        let epoch = self.inner.metadata.image().broker(broker)?.epoch;
+        for address in &self.addresses(broker, None) {
             let knocked = timeout(KNOCK_TIMEOUT, TcpStream::connect(address)).await;
             if !matches!(knocked, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused) {
-                return false;
+                return None;
             }
         }
-        !addresses.is_empty()
+        Some(epoch)
     }
 
     /// A connection to a broker; it is made when it is first used. `remembered` is an address that is tried last.

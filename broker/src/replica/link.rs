@@ -1,6 +1,6 @@
 //! A follower's connection to a leader: Kafka's Fetch over mutual TLS, or whatever a simulation puts in its place.
 
-use crate::coordination::Tls;
+use crate::coordination::{Connections, Tls};
 use crate::metadata::Broker;
 use bytes::{Buf, BytesMut};
 use flotilla_control::tls;
@@ -9,6 +9,7 @@ use flotilla_protocol::{BrokerId, Message, Request, Str, Uuid, frame};
 use futures::future::BoxFuture;
 use rustls::pki_types::ServerName;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,16 +62,18 @@ pub struct TlsDial {
     cluster_id: Uuid,
     client_id: Str,
     tls: Tls,
+    connections: Arc<Connections>,
 }
 
 impl TlsDial {
-    /// For `broker` of a cluster, with the certificates that it proves itself by.
+    /// For `broker` of a cluster, with the certificates that it proves itself by. `connections` are told of leaders that hang up.
     #[must_use]
-    pub fn new(cluster_id: Uuid, broker: BrokerId, tls: Tls) -> Self {
+    pub fn new(cluster_id: Uuid, broker: BrokerId, tls: Tls, connections: Arc<Connections>) -> Self {
         Self {
             cluster_id,
             client_id: format!("broker-{broker}-fetcher").into(),
             tls,
+            connections,
         }
     }
 }
@@ -108,7 +111,43 @@ impl TlsDial {
 
 impl Dial for TlsDial {
     fn dial<'a>(&'a self, leader: &'a Broker) -> BoxFuture<'a, Result<Box<dyn Link>, LinkError>> {
-        Box::pin(async move { Ok(Box::new(self.connect(leader).await?) as Box<dyn Link>) })
+        Box::pin(async move {
+            let lost = Lost {
+                leader: leader.id,
+                connections: self.connections.clone(),
+            };
+            let link = self.connect(leader).await.inspect_err(|error| lost.note(error))?;
+            Ok(Box::new(FetchLink { link, lost }) as Box<dyn Link>)
+        })
+    }
+}
+
+/// Tells when a leader hangs up.
+struct Lost {
+    leader: BrokerId,
+    connections: Arc<Connections>,
+}
+
+impl Lost {
+    fn note(&self, error: &LinkError) {
+        if matches!(error, LinkError::Io(_)) {
+            self.connections.hung_up(self.leader);
+        }
+    }
+}
+
+struct FetchLink {
+    link: TlsLink,
+    lost: Lost,
+}
+
+impl Link for FetchLink {
+    fn fetch(&mut self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, LinkError>> {
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0) + RESPONSE_BYTES_SURPLUS;
+        Box::pin(async move {
+            let answer = self.link.ask(FETCH_VERSION, request, bytes_max).await;
+            answer.inspect_err(|error| self.lost.note(error))
+        })
     }
 }
 
@@ -159,12 +198,5 @@ impl TlsLink {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
-    }
-}
-
-impl Link for TlsLink {
-    fn fetch(&mut self, request: FetchRequest) -> BoxFuture<'_, Result<FetchResponse, LinkError>> {
-        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0) + RESPONSE_BYTES_SURPLUS;
-        Box::pin(self.ask(FETCH_VERSION, request, bytes_max))
     }
 }

@@ -82,8 +82,8 @@ fn find(ctx: &Context, image: &Image, key_type: i8, key: Str) -> Coordinator {
 
 fn found(ctx: &Context, image: &Image, key: Str, leader: Option<BrokerId>) -> Coordinator {
     let broker = leader
-        .filter(|id| image.is_alive(*id))
-        .and_then(|id| image.broker(id));
+        .and_then(|id| ctx.broker.present(image, id))
+        .filter(|broker| broker.is_alive());
     let endpoint = broker.and_then(|broker| match ctx.session.is_replication_listener() {
         true => broker.replication.as_ref(),
         false => broker.endpoint(&ctx.session.listener),

@@ -281,6 +281,8 @@ mod tests {
     use crate::metadata::Fact;
     use crate::request::testing::{self, context_of};
     use flotilla_control::proto::metadata as proto;
+    use flotilla_protocol::{BrokerEpoch, BrokerId};
+    use tokio::time::timeout;
 
     const ORDERS: Uuid = Uuid([1; 16]);
 
@@ -372,6 +374,28 @@ mod tests {
             topic_authorized_operations: OPERATIONS_NOT_ASKED,
         };
         assert_eq!(response.topics, [expected]);
+    }
+
+    #[tokio::test]
+    async fn clients_are_not_sent_to_a_leader_that_is_known_to_be_gone() {
+        let ctx = alice(13);
+        let seen = async || {
+            let topics = handle(&ctx, named(&["orders"])).await.topics;
+            let partition = &topics[0].partitions[0];
+            (partition.error_code, partition.leader_id)
+        };
+        assert_eq!(seen().await, (ErrorCode::None.into(), 0));
+        let connections = ctx.broker.connections.clone();
+        let knocking = tokio::spawn(connections.clone().knock(async |_| Some(BrokerEpoch(1))));
+        connections.hung_up(BrokerId(0));
+        let noticed = async {
+            while !connections.is_gone(BrokerId(0), BrokerEpoch(1)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), noticed).await.expect("in time");
+        assert_eq!(seen().await, (ErrorCode::LeaderNotAvailable.into(), -1));
+        knocking.abort();
     }
 
     #[tokio::test]

@@ -45,9 +45,7 @@ impl PartitionView {
                 ErrorCode::ReplicaNotAvailable
             }
             (Some(_), _) => ErrorCode::None,
-            (None, Some(id))
-                if form == Form::Current && image.broker(id).is_some_and(|broker| !broker.fenced) =>
-            {
+            (None, Some(id)) if form == Form::Current && ctx.broker.present(image, id).is_some() => {
                 ErrorCode::ListenerNotFound
             }
             (None, _) => ErrorCode::LeaderNotAvailable,
@@ -68,11 +66,10 @@ impl PartitionView {
     }
 }
 
-/// Whether clients of this listener can reach a broker: it is registered, unfenced, and has an address there.
+/// Whether clients of this listener can reach a broker: it is present, and has an address there.
 pub(super) fn is_reachable(ctx: &Context, image: &Image, id: BrokerId) -> bool {
-    image
-        .broker(id)
-        .is_some_and(|broker| !broker.fenced && ctx.endpoint(broker).is_some())
+    let broker = ctx.broker.present(image, id);
+    broker.is_some_and(|broker| ctx.endpoint(broker).is_some())
 }
 
 /// The broker that clients are told is the controller. Every broker takes what the controller decides and hands it on
