@@ -139,6 +139,7 @@ async fn keep_running(
     let mut failures = 0;
     loop {
         let began = Instant::now();
+        let mut in_order = false;
         let how = match spawn(&home, id) {
             Ok(mut child) => {
                 if let Some(pid) = child.id() {
@@ -146,7 +147,10 @@ async fn keep_running(
                     let _ = events.send(Event::Started { id, pid });
                 }
                 tokio::select! {
-                    status = child.wait() => ended(&home, id, status),
+                    status = child.wait() => {
+                        in_order = status.as_ref().is_ok_and(ExitStatus::success);
+                        ended(&home, id, status)
+                    }
                     () = asked(&mut stop) => {
                         put_down(&mut child, &mut stop).await;
                         let _ = fs::remove_file(home.broker_pid_file(id));
@@ -157,7 +161,8 @@ async fn keep_running(
             Err(error) => format!("{error:#}"),
         };
         let _ = fs::remove_file(home.broker_pid_file(id));
-        if began.elapsed() >= STEADY {
+        // One that somebody ended in order has not failed.
+        if in_order || began.elapsed() >= STEADY {
             failures = 0;
         }
         let again_in = pause(failures);
