@@ -23,6 +23,9 @@ const KNOCK_INTERVAL: Duration = Duration::from_millis(50);
 /// For so long after it hung up a broker is knocked at: its session ends then without that.
 const KNOCKED_FOR: Duration = Duration::from_secs(1);
 
+/// A broker is presumed gone for so long after it hung up: two knocks.
+const PRESUMED_FOR: Duration = Duration::from_millis(100);
+
 /// The connections from other brokers.
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -73,11 +76,18 @@ impl Connections {
         refused.map(|(broker, _)| *broker).collect()
     }
 
-    /// Whether the process that registered as `broker` with that epoch is known to be gone.
+    /// Whether the process that registered as `broker` with that epoch is gone: that is known, or its last connection broke this moment
+    /// and it has not been knocked at yet.
     #[must_use]
-    pub fn is_gone(&self, broker: BrokerId, epoch: BrokerEpoch) -> bool {
+    pub fn is_gone(&self, broker: BrokerId, epoch: BrokerEpoch, now: Instant) -> bool {
         let brokers = self.brokers.lock();
-        brokers.get(&broker).is_some_and(|line| line.gone == Some(epoch))
+        brokers
+            .get(&broker)
+            .is_some_and(|line| match (line.gone, line.broken) {
+                (Some(gone), _) => gone == epoch,
+                (None, Some(broken)) => now.saturating_duration_since(broken) < PRESUMED_FOR,
+                (None, None) => false,
+            })
     }
 
     /// A connection to a broker broke, or was not to be had. That is of interest while it has none to this one.
@@ -288,11 +298,14 @@ mod tests {
         let [(_, broken)] = connections.doubtful(Instant::now())[..] else {
             panic!("it hung up");
         };
-        assert!(!connections.is_gone(BrokerId(1), EPOCH), "not known yet");
+        let later = broken + PRESUMED_FOR;
+        let is_gone = |broker, epoch, now| connections.is_gone(BrokerId(broker), epoch, now);
+        assert!(is_gone(1, EPOCH, broken), "it is presumed");
+        assert!(!is_gone(1, EPOCH, later), "nobody found it gone");
         connections.note_gone(BrokerId(1), broken, EPOCH);
-        assert!(connections.is_gone(BrokerId(1), EPOCH));
-        assert!(!connections.is_gone(BrokerId(1), BrokerEpoch(8)));
-        assert!(!connections.is_gone(BrokerId(2), EPOCH));
+        assert!(is_gone(1, EPOCH, later));
+        assert!(!is_gone(1, BrokerEpoch(8), later));
+        assert!(!is_gone(2, EPOCH, later));
     }
 
     #[test]

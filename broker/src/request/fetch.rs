@@ -365,7 +365,7 @@ fn aborted(transaction: &Aborted) -> AbortedTransaction {
 }
 
 fn add_hints(ctx: &Context, image: &Image, response: &mut FetchResponse) {
-    let mut hints = LeaderHints::new(image);
+    let mut hints = LeaderHints::new(ctx, image);
     for topic in &mut response.responses {
         let Some(name) = image.topic_by_id(topic.topic_id).map(|topic| topic.name.as_str()) else {
             continue;
@@ -381,7 +381,7 @@ fn add_hints(ctx: &Context, image: &Image, response: &mut FetchResponse) {
         }
     }
     response.node_endpoints = hints
-        .nodes(ctx)
+        .nodes()
         .into_iter()
         .map(|node| NodeEndpoint {
             node_id: node.id,

@@ -15,20 +15,22 @@ pub(super) struct Node {
 
 /// The leaders that one response names.
 pub(super) struct LeaderHints<'a> {
+    ctx: &'a Context,
     image: &'a Image,
     brokers: BTreeSet<BrokerId>,
 }
 
 impl<'a> LeaderHints<'a> {
-    pub fn new(image: &'a Image) -> Self {
+    pub fn new(ctx: &'a Context, image: &'a Image) -> Self {
         Self {
+            ctx,
             image,
             brokers: BTreeSet::new(),
         }
     }
 
     /// The leader and its epoch, where `error` says that the client asked the wrong broker and the metadata here knows a
-    /// better one.
+    /// better one, which is not known to be gone.
     pub fn hint(
         &mut self,
         error: ErrorCode,
@@ -42,16 +44,18 @@ impl<'a> LeaderHints<'a> {
             return None;
         }
         let partition = self.image.partition(topic, partition)?;
-        let leader = partition.leader?;
+        let leader = partition
+            .leader
+            .filter(|id| self.ctx.broker.present(self.image, *id).is_some())?;
         self.brokers.insert(leader);
         Some((leader, partition.leader_epoch))
     }
 
     /// The addresses of all that were named.
-    pub fn nodes(&self, ctx: &Context) -> Vec<Node> {
+    pub fn nodes(&self) -> Vec<Node> {
         let node = |id: &BrokerId| {
             let broker = self.image.broker(*id)?;
-            let endpoint = broker.endpoint(&ctx.session.listener)?;
+            let endpoint = broker.endpoint(&self.ctx.session.listener)?;
             Some(Node {
                 id: id.0,
                 host: Str::copy_from(&endpoint.host),

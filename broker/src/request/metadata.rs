@@ -1,7 +1,7 @@
 //! Metadata: which brokers there are, which topics, and who leads their partitions (KIP-4, KIP-430, KIP-516).
 
 use super::partition_view::{Form, PartitionView, controller_id, missing};
-use super::{Context, OPERATIONS_NOT_ASKED, error};
+use super::{Context, OPERATIONS_NOT_ASKED, Reply, error};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
 use crate::metadata::{Image, Topic, is_internal};
 use flotilla_control::proto::metadata::{CreateTopic, CreateTopics, Request, request};
@@ -12,13 +12,19 @@ use flotilla_protocol::messages::metadata_response::{
 use flotilla_protocol::messages::{MetadataRequest, MetadataResponse};
 use flotilla_protocol::{ErrorCode, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a client's question waits for a topic that it creates by asking.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers it.
-pub(super) async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
+/// Answers it when its turn has come. Behind a Produce that waits for a leader that died, what was known when it came is not worth
+/// much any more.
+pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<MetadataResponse> {
+    let ctx = ctx.clone();
+    Reply::Later(Box::pin(async move { handle(&ctx, request).await }))
+}
+
+async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
     let asked = match Asked::read(ctx, &request) {
         Ok(asked) => asked,
         Err(topics) => return describe_cluster(ctx, &ctx.image(), &request, topics),
@@ -237,18 +243,16 @@ fn describe_cluster(
     request: &MetadataRequest,
     topics: Vec<MetadataResponseTopic>,
 ) -> MetadataResponse {
-    let brokers = image
-        .brokers()
-        .filter(|broker| !broker.fenced)
-        .filter_map(|broker| {
-            let endpoint = ctx.endpoint(broker)?;
-            Some(MetadataResponseBroker {
-                node_id: broker.id.0,
-                host: Str::copy_from(&endpoint.host),
-                port: i32::try_from(endpoint.port).ok()?,
-                rack: broker.rack().map(Str::copy_from),
-            })
-        });
+    let listed = ctx.broker.listed.of(image, Instant::now());
+    let brokers = listed.into_iter().filter_map(|broker| {
+        let endpoint = ctx.endpoint(broker)?;
+        Some(MetadataResponseBroker {
+            node_id: broker.id.0,
+            host: Str::copy_from(&endpoint.host),
+            port: i32::try_from(endpoint.port).ok()?,
+            rack: broker.rack().map(Str::copy_from),
+        })
+    });
     let may_describe = || {
         ctx.allowed_in(
             image,
@@ -389,7 +393,7 @@ mod tests {
         let knocking = tokio::spawn(connections.clone().knock(async |_| Some(BrokerEpoch(1))));
         connections.hung_up(BrokerId(0));
         let noticed = async {
-            while !connections.is_gone(BrokerId(0), BrokerEpoch(1)) {
+            while connections.refused().is_empty() {
                 tokio::task::yield_now().await;
             }
         };

@@ -51,6 +51,7 @@ mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod list_transactions;
+mod listed;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -77,6 +78,7 @@ mod write_txn_markers;
 pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use fetch::ReplicaFetch;
 pub use fetch_sessions::FetchSessions;
+pub use listed::Listed;
 pub use quotas::{Meter, Quotas};
 pub use session::Session;
 pub(crate) use write_txn_markers::end_transactions;
@@ -325,7 +327,7 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         }
         ApiKey::DescribeLogDirs => call.response(&describe_log_dirs::handle(&ctx, call.request(body)?).await),
         ApiKey::ApiVersions => call.response(&api_versions::handle(&ctx, call.request(body)?).await),
-        ApiKey::Metadata => call.response(&metadata::handle(&ctx, call.request(body)?).await),
+        ApiKey::Metadata => call.reply(metadata::in_turn(&ctx, call.request(body)?)),
         ApiKey::SaslHandshake => call.response(&sasl_handshake::handle(&ctx, call.request(body)?).await),
         ApiKey::SaslAuthenticate => {
             call.response(&sasl_authenticate::handle(&ctx, call.request(body)?).await)

@@ -330,7 +330,7 @@ fn add_hints(ctx: &Context, image: &Image, response: &mut ProduceResponse) {
     if ctx.version < 10 {
         return;
     }
-    let mut hints = LeaderHints::new(image);
+    let mut hints = LeaderHints::new(ctx, image);
     for topic in &mut response.responses {
         let name = match image.topic_by_id(topic.topic_id) {
             Some(topic) => topic.name.as_str(),
@@ -347,7 +347,7 @@ fn add_hints(ctx: &Context, image: &Image, response: &mut ProduceResponse) {
         }
     }
     response.node_endpoints = hints
-        .nodes(ctx)
+        .nodes()
         .into_iter()
         .map(|node| NodeEndpoint {
             node_id: node.id,
