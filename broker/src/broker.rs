@@ -6,14 +6,13 @@ use crate::coordinator_runtime::{self, Groups, Transactions};
 use crate::courier::Courier;
 use crate::metadata::{self, Image};
 use crate::replica::{ProducerIds, Replicas};
-use crate::request::{FetchSessions, Listed, Quotas};
+use crate::request::{FetchSessions, Quotas};
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use flotilla_control::config::{AuthorizationKind, BrokerConfig};
 use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::BrokerId;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Whether a resource that no rule names is open to everybody.
@@ -51,8 +50,6 @@ pub struct Broker {
     pub courier: Courier,
     /// What consumers and followers fetch in sessions.
     pub fetch_sessions: FetchSessions,
-    /// Which brokers clients are shown.
-    pub listed: Listed,
     /// What clients used of their quotas.
     pub quotas: Quotas,
     /// Metrics and readiness.
@@ -77,13 +74,12 @@ impl Broker {
         self.settings.load_full()
     }
 
-    /// Takes over settings, and who serves, until the metadata ends.
-    pub(crate) async fn follow_metadata(self: Arc<Self>) {
+    /// Takes over the settings of an image, until the metadata ends.
+    pub(crate) async fn follow_settings(self: Arc<Self>) {
         let mut images = self.metadata.subscribe();
         let mut latest = Some(images.latest());
         let mut seen: Option<Arc<Image>> = None;
         while let Some(indexed) = latest {
-            self.listed.note(&indexed.image, Instant::now());
             let changed = seen
                 .as_ref()
                 .is_none_or(|seen| !metadata::changed_configs(seen, &indexed.image).is_empty());
@@ -180,7 +176,6 @@ impl Broker {
             cluster_id: config.cluster_id.to_string(),
             fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
             quotas: Quotas::new(&settings),
-            listed: Listed::default(),
             settings: ArcSwap::from_pointee(settings),
             authorizer,
             rules_changed: Notify::new(),

@@ -15,7 +15,7 @@ use crate::metadata::{Endpoint, FLOTILLA_VERSION, Image};
 use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
 use crate::numbers;
 use crate::replica::{self, ProducerIds, Replicas, TlsDial};
-use crate::request::{FetchSessions, Listed, Quotas};
+use crate::request::{FetchSessions, Quotas};
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
 use crate::transaction;
@@ -138,7 +138,6 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         cluster_id: config.cluster_id.to_string(),
         fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
         quotas: Quotas::new(&settings),
-        listed: Listed::default(),
         settings: ArcSwap::from_pointee(settings),
         authorizer: authorizer(&config),
         rules_changed: tokio::sync::Notify::new(),
@@ -156,7 +155,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
     let markers = courier::run_markers(Arc::downgrade(&broker), errands);
     tasks.0.push(tokio::spawn(markers));
     let following = replicas.start(broker.metadata.clone(), broker.controller.clone(), dial);
-    tasks.0.push(tokio::spawn(broker.clone().follow_metadata()));
+    tasks.0.push(tokio::spawn(broker.clone().follow_settings()));
     numbers::register(&broker);
 
     broker.telemetry.readiness.set(Phase::Joining);

@@ -12,16 +12,27 @@ use flotilla_protocol::messages::metadata_response::{
 use flotilla_protocol::messages::{MetadataRequest, MetadataResponse};
 use flotilla_protocol::{ErrorCode, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
+/// The processes that a broker was connected to hear of its end at about the same time: some milliseconds apart, where all is busy.
+const NEWS: Duration = Duration::from_millis(10);
+/// A client that asks again sooner is on the look-out already.
+const AFTER_A_WHILE: Duration = Duration::from_secs(1);
 /// How long a client's question waits for a topic that it creates by asking.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers it when its turn has come. Behind a Produce that waits for a leader that died, what was known when it came is not worth
-/// much any more.
+/// Answers it when its turn has come: behind a Produce that waits for a leader that died, what was known when it came is not worth much
+/// any more. A client that asks again after a while may have seen a leader go, and be faster than the news is here.
 pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<MetadataResponse> {
     let ctx = ctx.clone();
-    Reply::Later(Box::pin(async move { handle(&ctx, request).await }))
+    let last = ctx.session.asked_metadata.lock().replace(Instant::now());
+    Reply::Later(Box::pin(async move {
+        if last.is_some_and(|last| last.elapsed() >= AFTER_A_WHILE) {
+            sleep(NEWS).await;
+        }
+        handle(&ctx, request).await
+    }))
 }
 
 async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
@@ -243,8 +254,8 @@ fn describe_cluster(
     request: &MetadataRequest,
     topics: Vec<MetadataResponseTopic>,
 ) -> MetadataResponse {
-    let listed = ctx.broker.listed.of(image, Instant::now());
-    let brokers = listed.into_iter().filter_map(|broker| {
+    let serving = image.brokers().filter(|broker| !broker.fenced);
+    let brokers = serving.filter_map(|broker| {
         let endpoint = ctx.endpoint(broker)?;
         Some(MetadataResponseBroker {
             node_id: broker.id.0,
@@ -400,6 +411,20 @@ mod tests {
         timeout(Duration::from_secs(10), noticed).await.expect("in time");
         assert_eq!(seen().await, (ErrorCode::LeaderNotAvailable.into(), -1));
         knocking.abort();
+    }
+
+    #[tokio::test]
+    async fn who_asks_again_hears_of_a_leader_that_goes_at_the_same_time() {
+        let ctx = alice(13);
+        let leader = async |reply: Reply<MetadataResponse>| match reply {
+            Reply::Later(answer) => answer.await.topics[0].partitions[0].leader_id,
+            _ => panic!("it has its turn"),
+        };
+        assert_eq!(leader(in_turn(&ctx, named(&["orders"]))).await, 0);
+        *ctx.session.asked_metadata.lock() = Instant::now().checked_sub(AFTER_A_WHILE);
+        let again = leader(in_turn(&ctx, named(&["orders"])));
+        let goes = async { ctx.broker.connections.hung_up(BrokerId(0)) };
+        assert_eq!(tokio::join!(again, goes), (-1, ()));
     }
 
     #[tokio::test]

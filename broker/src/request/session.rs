@@ -2,8 +2,10 @@
 
 use crate::auth::Principal;
 use flotilla_protocol::BrokerId;
+use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// What is known of a connection. A new one takes its place when the client authenticates.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Session {
     pub is_internal: bool,
     /// [`Session::client_host`] as access rules write it.
     pub client_address: Arc<str>,
+    /// When the client asked for metadata last on this connection.
+    pub asked_metadata: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Session {
@@ -40,6 +44,7 @@ impl Session {
             peer_broker: None,
             is_internal: false,
             client_address,
+            asked_metadata: Arc::default(),
         }
     }
 
