@@ -38,6 +38,9 @@ fn writes_resume_after_the_kill_of_a_leader() {
         let victim = victim(&view, leads_quorum, kill);
         // `up` takes its time before it starts one again that died young.
         std::thread::sleep((back[&victim] + STEADY).saturating_duration_since(Instant::now()));
+        // A client that still waits before it connects to the last victim again would be counted to this one.
+        let flowing = probe.resumed(Instant::now(), PARTITIONS, LIMIT);
+        assert!(flowing.is_some(), "writes do not go on in each partition");
         let before = epoch(&view, victim);
         // While `up` sleeps it starts nothing: a process that comes back at once would hasten what is measured.
         signal(fleet.up_pid(), Signal::STOP);

@@ -25,20 +25,21 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers it when its turn has come: behind a Produce that waits for a leader that died, what was known when it came is not worth much
 /// any more. A client that asks again after a while may have seen a leader go, and be faster than the news is here.
 pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<MetadataResponse> {
-    let ctx = ctx.clone();
+    let (ctx, then) = (ctx.clone(), ctx.image());
     let last = ctx.session.asked_metadata.lock().replace(Instant::now());
     Reply::Later(Box::pin(async move {
         if last.is_some_and(|last| last.elapsed() >= AFTER_A_WHILE) {
             sleep(NEWS).await;
         }
-        handle(&ctx, request).await
+        answer(&ctx, &then, request).await
     }))
 }
 
-async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
+/// `then` is the image as it was when the request came.
+async fn answer(ctx: &Context, then: &Image, request: MetadataRequest) -> MetadataResponse {
     let asked = match Asked::read(ctx, &request) {
         Ok(asked) => asked,
-        Err(topics) => return describe_cluster(ctx, &ctx.image(), &request, topics),
+        Err(topics) => return describe_cluster(ctx, then, &ctx.image(), &request, topics),
     };
     let mut errors = BTreeMap::new();
     if let Asked::Names(names) = &asked
@@ -65,7 +66,7 @@ async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
             .collect(),
         Asked::Ids(ids) => ids.iter().map(|id| view.by_id(*id)).collect(),
     };
-    describe_cluster(ctx, &image, &request, topics)
+    describe_cluster(ctx, then, &image, &request, topics)
 }
 
 /// Which topics a client asks for.
@@ -248,14 +249,23 @@ fn failed(error: ErrorCode, name: Option<Str>, topic_id: Uuid) -> MetadataRespon
     }
 }
 
+/// A broker that was fenced since `then` is listed still. A client ends what it has to do with one that is not, and some lose thereby
+/// what the same answer says of new leaders (librdkafka 2.12 does, and asks again a second later).
 fn describe_cluster(
     ctx: &Context,
+    then: &Image,
     image: &Image,
     request: &MetadataRequest,
     topics: Vec<MetadataResponseTopic>,
 ) -> MetadataResponse {
-    let serving = image.brokers().filter(|broker| !broker.fenced);
-    let brokers = serving.filter_map(|broker| {
+    let served = |id, epoch| {
+        then.broker(id)
+            .is_some_and(|broker| !broker.fenced && broker.epoch == epoch)
+    };
+    let listed = image
+        .brokers()
+        .filter(|broker| !broker.fenced || served(broker.id, broker.epoch));
+    let brokers = listed.filter_map(|broker| {
         let endpoint = ctx.endpoint(broker)?;
         Some(MetadataResponseBroker {
             node_id: broker.id.0,
@@ -411,6 +421,24 @@ mod tests {
         timeout(Duration::from_secs(10), noticed).await.expect("in time");
         assert_eq!(seen().await, (ErrorCode::LeaderNotAvailable.into(), -1));
         knocking.abort();
+    }
+
+    async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
+        answer(ctx, &ctx.image(), request).await
+    }
+
+    #[tokio::test]
+    async fn broker_that_was_fenced_while_the_request_waited_is_listed_still() {
+        let ctx = alice(13);
+        let mut then = image();
+        let served = Fact::Broker(testing::broker_record(2, false));
+        then.fold(&proto::Record { record: Some(served) }).expect("known");
+        let listed = async |then: &Image| -> Vec<i32> {
+            let response = answer(&ctx, then, named(&["orders"])).await;
+            response.brokers.iter().map(|broker| broker.node_id).collect()
+        };
+        assert_eq!(listed(&then).await, [0, 1, 2]);
+        assert_eq!(listed(&image()).await, [0, 1]);
     }
 
     #[tokio::test]
