@@ -23,8 +23,8 @@ const KNOCK_INTERVAL: Duration = Duration::from_millis(50);
 /// For so long after it hung up a broker is knocked at: its session ends then without that.
 const KNOCKED_FOR: Duration = Duration::from_secs(1);
 
-/// A broker is presumed gone for so long after it hung up: two knocks.
-const PRESUMED_FOR: Duration = Duration::from_millis(100);
+/// A broker is presumed gone for so long after it hung up: five knocks.
+const PRESUMED_FOR: Duration = Duration::from_millis(250);
 
 /// The connections from other brokers.
 #[derive(Debug, Default)]

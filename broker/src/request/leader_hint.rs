@@ -4,6 +4,11 @@ use super::Context;
 use crate::metadata::Image;
 use flotilla_protocol::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex, Str};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Brokers hear of what concerns them all at about the same time: some milliseconds apart, where all is busy. Who is sent to another
+/// broker for its news, or comes with news of its own, gets there when the news is there.
+pub(super) const NEWS: Duration = Duration::from_millis(10);
 
 /// A leader's address on the listener that the client came in on.
 pub(super) struct Node {

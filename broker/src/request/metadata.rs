@@ -1,5 +1,6 @@
 //! Metadata: which brokers there are, which topics, and who leads their partitions (KIP-4, KIP-430, KIP-516).
 
+use super::leader_hint::NEWS;
 use super::partition_view::{Form, PartitionView, controller_id, missing};
 use super::{Context, OPERATIONS_NOT_ASKED, Reply, error};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
@@ -15,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The processes that a broker was connected to hear of its end at about the same time: some milliseconds apart, where all is busy.
-const NEWS: Duration = Duration::from_millis(10);
 /// A client that asks again sooner is on the look-out already.
 const AFTER_A_WHILE: Duration = Duration::from_secs(1);
 /// How long a client's question waits for a topic that it creates by asking.

@@ -1,6 +1,6 @@
 //! Produce: records in.
 
-use super::leader_hint::LeaderHints;
+use super::leader_hint::{LeaderHints, NEWS};
 use super::transaction::{join, may_write};
 use super::{Context, Reply, error};
 use crate::auth::{Operation, ResourceType};
@@ -17,7 +17,7 @@ use flotilla_protocol::records::BatchHeader;
 use flotilla_protocol::{ErrorCode, PartitionIndex, Str};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Kafka's tools write to internal topics under this client id; nobody else may.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -70,8 +70,7 @@ pub(super) async fn handle(ctx: &Context, request: ProduceRequest) -> Reply<Prod
             .any(|partition| partition.error_code != i16::from(ErrorCode::None));
         return if failed { Reply::Close } else { Reply::Silent };
     }
-    if pending.is_empty() {
-        add_hints(ctx, &image, &mut response);
+    if pending.is_empty() && !add_hints(ctx, &image, &mut response) {
         return Reply::Now(response);
     }
     let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
@@ -89,7 +88,9 @@ pub(super) async fn handle(ctx: &Context, request: ProduceRequest) -> Reply<Prod
                 refuse(&ctx, answer, &refused);
             }
         }
-        add_hints(&ctx, &ctx.image(), &mut response);
+        if add_hints(&ctx, &ctx.image(), &mut response) {
+            sleep(NEWS).await;
+        }
         response
     }))
 }
@@ -326,9 +327,10 @@ fn refuse(ctx: &Context, answer: &mut PartitionProduceResponse, refused: &Append
     }
 }
 
-fn add_hints(ctx: &Context, image: &Image, response: &mut ProduceResponse) {
+/// Whether another leader is named: it may hear later than the client that it leads.
+fn add_hints(ctx: &Context, image: &Image, response: &mut ProduceResponse) -> bool {
     if ctx.version < 10 {
-        return;
+        return false;
     }
     let mut hints = LeaderHints::new(ctx, image);
     for topic in &mut response.responses {
@@ -356,6 +358,7 @@ fn add_hints(ctx: &Context, image: &Image, response: &mut ProduceResponse) {
             rack: node.rack,
         })
         .collect();
+    !response.node_endpoints.is_empty()
 }
 
 #[cfg(test)]
