@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod net;
 mod numbers;
 pub mod partition;
+pub mod pattern;
 pub mod quota;
 pub mod replica;
 pub mod request;

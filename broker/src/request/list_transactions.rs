@@ -5,19 +5,13 @@ use std::collections::BTreeSet;
 use flotilla_protocol::messages::list_transactions_response::TransactionState;
 use flotilla_protocol::messages::{ListTransactionsRequest, ListTransactionsResponse};
 use flotilla_protocol::{ErrorCode, ProducerId, Str};
-use regex_automata::Input;
-use regex_automata::dfa::Automaton;
-use regex_automata::dfa::dense::{self, DFA};
-use regex_automata::util::syntax;
 
 use super::Context;
 use super::coordinator::wire;
 use super::transaction::code;
 use crate::auth::{Operation, ResourceType};
+use crate::pattern::Pattern;
 use crate::transaction::{Filter, Reply, Request, Status};
-
-/// What a compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Lists those that pass all filters, and that the client may know of.
 pub(super) async fn handle(ctx: &Context, request: ListTransactionsRequest) -> ListTransactionsResponse {
@@ -39,9 +33,9 @@ pub(super) async fn handle(ctx: &Context, request: ListTransactionsRequest) -> L
     let pattern = request
         .transactional_id_pattern
         .filter(|pattern| !pattern.is_empty());
-    let pattern = match pattern.map(|pattern| compile(&pattern)) {
-        Some(None) => return refused(ErrorCode::InvalidRegularExpression),
-        compiled => compiled.flatten(),
+    let pattern = match pattern.map(|pattern| Pattern::compile(&pattern)).transpose() {
+        Ok(pattern) => pattern,
+        Err(_) => return refused(ErrorCode::InvalidRegularExpression),
     };
     let filter = Filter {
         statuses,
@@ -63,9 +57,7 @@ pub(super) async fn handle(ctx: &Context, request: ListTransactionsRequest) -> L
         }
     }
     let shown = listed.into_iter().filter(|listed| {
-        pattern
-            .as_ref()
-            .is_none_or(|pattern| matches(pattern, &listed.id))
+        pattern.as_ref().is_none_or(|pattern| pattern.matches(&listed.id))
             && ctx.allowed(Operation::Describe, ResourceType::TransactionalId, &listed.id)
     });
     ListTransactionsResponse {
@@ -83,43 +75,4 @@ pub(super) async fn handle(ctx: &Context, request: ListTransactionsRequest) -> L
 
 fn status(name: &str) -> Option<Status> {
     Status::ALL.into_iter().find(|status| status.name() == name)
-}
-
-/// The whole id has to match. The engine takes linear time, whatever the pattern; classes such as `\d` are those of ASCII. None: it
-/// is no pattern, or too large a one.
-fn compile(pattern: &str) -> Option<DFA<Vec<u32>>> {
-    let config = dense::Config::new()
-        .dfa_size_limit(Some(PATTERN_BYTES_MAX))
-        .determinize_size_limit(Some(PATTERN_BYTES_MAX));
-    let syntax = syntax::Config::new().unicode(false).utf8(false);
-    dense::Builder::new()
-        .configure(config)
-        .syntax(syntax)
-        .build(&format!(r"\A(?:{pattern})\z"))
-        .ok()
-}
-
-fn matches(pattern: &DFA<Vec<u32>>, id: &str) -> bool {
-    matches!(pattern.try_search_fwd(&Input::new(id)), Ok(Some(_)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pattern_is_matched_against_the_whole_id() {
-        let pattern = compile("orders-[0-9]+|payments").unwrap();
-        for (id, expected) in [
-            ("orders-17", true),
-            ("payments", true),
-            ("orders-", false),
-            ("my-orders-17", false),
-            ("payments-2", false),
-        ] {
-            assert_eq!(matches(&pattern, id), expected, "{id}");
-        }
-        assert!(compile("(").is_none());
-        assert!(compile("(a{1000}){1000}").is_none(), "larger than is allowed");
-    }
 }
