@@ -30,8 +30,10 @@ use futures::stream::{BoxStream, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::coordination::Metadata;
+use crate::group::consumer::assignor::Assignor;
 use crate::group::{self, Config};
 use crate::metadata::Image;
 use crate::transaction;
@@ -101,6 +103,47 @@ pub fn config(settings: &BrokerSettings) -> Config {
         offsets_retention_check_interval_ms: ms(settings.offsets_retention_check_interval_ms).max(1),
         offset_metadata_max_bytes: usize::try_from(settings.offset_metadata_max_bytes).unwrap_or(0),
         commit_timeout_ms: ms(settings.offsets_commit_timeout_ms.into()),
+        consumer: consumer_config(settings),
+    }
+}
+
+/// The settings of groups of the new protocol.
+fn consumer_config(settings: &BrokerSettings) -> group::consumer::Config {
+    let ms = |value: i32| u64::try_from(value).unwrap_or(0);
+    let range = |min, max| (ms(min), ms(max));
+    let assignors: Vec<Assignor> = settings
+        .group_consumer_assignors
+        .iter()
+        .filter_map(|name| {
+            let assignor = Assignor::named(name);
+            if assignor.is_none() {
+                warn!(%name, "`group.consumer.assignors` names an assignor that this broker does not have: uniform and range are there");
+            }
+            assignor
+        })
+        .collect();
+    let defaults = group::consumer::Config::default();
+    group::consumer::Config {
+        session_timeout_ms: ms(settings.group_consumer_session_timeout_ms),
+        session_timeout_range_ms: range(
+            settings.group_consumer_min_session_timeout_ms,
+            settings.group_consumer_max_session_timeout_ms,
+        ),
+        heartbeat_interval_ms: ms(settings.group_consumer_heartbeat_interval_ms),
+        heartbeat_interval_range_ms: range(
+            settings.group_consumer_min_heartbeat_interval_ms,
+            settings.group_consumer_max_heartbeat_interval_ms,
+        ),
+        assignment_interval_ms: ms(settings.group_consumer_assignment_interval_ms),
+        assignment_interval_range_ms: range(
+            settings.group_consumer_min_assignment_interval_ms,
+            settings.group_consumer_max_assignment_interval_ms,
+        ),
+        members_max: usize::try_from(settings.group_consumer_max_size).unwrap_or(defaults.members_max),
+        assignors: match assignors.is_empty() {
+            true => defaults.assignors,
+            false => assignors,
+        },
     }
 }
 

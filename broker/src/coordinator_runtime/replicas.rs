@@ -223,6 +223,7 @@ mod tests {
                 group: "g".into(),
                 partitions: None,
                 require_stable: false,
+                member: None,
             });
             match self.groups.ask("g", fetch).await {
                 Reply::Fetch(Ok(found)) => match &found[..] {

@@ -197,6 +197,7 @@ fn fetch() -> Request {
         group: text("g"),
         partitions: None,
         require_stable: false,
+        member: None,
     })
 }
 
@@ -458,6 +459,7 @@ async fn groups_are_found_in_a_log_that_was_compacted() {
             group: text(group),
             partitions: None,
             require_stable: false,
+            member: None,
         });
         let expected = whole.groups.ask(group, asked.clone()).await;
         assert_eq!(other.groups.ask(group, asked).await, expected, "{group}");

@@ -23,6 +23,27 @@ pub enum Error {
     /// The member speaks of another generation than the group's.
     #[error("the generation is not the group's current one")]
     IllegalGeneration,
+    /// The member's epoch is not the one that it was told: it gives all up and joins anew (KIP-848).
+    #[error("the member's epoch is not the one that the coordinator knows")]
+    FencedMemberEpoch,
+    /// Offsets are committed or asked for with an epoch that the member is not in (KIP-848).
+    #[error("the member epoch is not the member's current one")]
+    StaleMemberEpoch,
+    /// The static member's former self has not left yet (KIP-848).
+    #[error("another member has the same group.instance.id")]
+    UnreleasedInstance,
+    /// The broker has no such assignor.
+    #[error("the assignor is not one of this broker's")]
+    UnsupportedAssignor,
+    /// The regular expression is malformed, or needs too much memory.
+    #[error("the regular expression is not valid")]
+    InvalidRegex,
+    /// The request says what cannot be.
+    #[error("the request is not valid")]
+    InvalidRequest,
+    /// The request's version is too old for members of this protocol.
+    #[error("members of this protocol need a newer version of the request")]
+    UnsupportedVersion,
     /// Protocol type or names do not fit what the other members have.
     #[error("the member shares no protocol with the rest of the group")]
     InconsistentProtocol,

@@ -8,6 +8,7 @@
 //! when that record is committed. And a record that could not be appended leaves no trace.
 
 mod classic;
+pub mod consumer;
 mod error;
 mod offsets;
 mod record;
@@ -23,7 +24,7 @@ pub use offsets::Committed;
 pub use record::{GroupMetadata, Malformed, MemberMetadata, OffsetCommit, Record, TooLong};
 pub use shard::request::{
     Assigned, Commit, CommitPartition, DeletedTopic, DescribedGroup, DescribedMember, EndTransaction, Fetch,
-    FetchedPartition, Join, Joined, JoinedMember, Leave, Leaving, ListedGroup, PartitionRef, Producer,
+    FetchedPartition, Join, Joined, JoinedMember, Kind, Leave, Leaving, ListedGroup, PartitionRef, Producer,
     Protocol, Reply, Request, Sync,
 };
 pub use shard::{Effect, Shard, Ticket, WriteId};
@@ -55,6 +56,8 @@ pub struct Config {
     pub offset_metadata_max_bytes: usize,
     /// `offsets.commit.timeout.ms`: how long a reply waits for its records to be committed.
     pub commit_timeout_ms: u64,
+    /// How groups of the new protocol behave.
+    pub consumer: consumer::Config,
 }
 
 impl Default for Config {
@@ -70,6 +73,7 @@ impl Default for Config {
             offsets_retention_check_interval_ms: 600_000,
             offset_metadata_max_bytes: 4_096,
             commit_timeout_ms: 5_000,
+            consumer: consumer::Config::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The records of `__consumer_offsets`, byte for byte as Kafka lays them out, so that its tools can read them.
 //!
-//! A key begins with the number of its kind: 0 and 1 an offset, 2 a classic group. A value begins with its version.
+//! A key begins with the number of its kind: 0 and 1 an offset, 2 a classic group, and those of groups of the new protocol,
+//! which `consumer` knows. A value begins with its version.
 //! A record without a value deletes what its key names. Written are the versions that Kafka 4.3 writes: offsets as
 //! version 4 (flexible, with the topic id), or 1 where the client gave a retention time of its own; groups as
 //! version 3.
@@ -8,7 +9,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use flotilla_protocol::Uuid;
 
-use super::Text;
+use super::{Text, consumer};
 
 /// One record of `__consumer_offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,13 @@ pub enum Record {
         group: Text,
         /// Its state, or none for a tombstone.
         value: Option<GroupMetadata>,
+    },
+    /// A part of a group of the new protocol (KIP-848).
+    Consumer {
+        /// The group.
+        group: Text,
+        /// Which part, and what it is now.
+        record: consumer::Record,
     },
 }
 
@@ -141,11 +149,12 @@ impl Record {
                 put_string(&mut key, group)?;
                 value.as_ref().map(GroupMetadata::encode).transpose()?
             }
+            Self::Consumer { group, record } => return record.encode(group),
         };
         Ok((key.freeze(), value))
     }
 
-    /// Reads a record back. `None`: a kind that classic groups and offsets do not have, such as those of KIP-848.
+    /// Reads a record back. `None`: a kind that is not known here, such as those of share groups.
     ///
     /// # Errors
     /// [`Malformed`] when key or value are not laid out as their kind and version say.
@@ -162,7 +171,8 @@ impl Record {
                 group: key.string()?,
                 value: value.map(GroupMetadata::decode).transpose()?,
             }),
-            _ => None,
+            kind => consumer::Record::decode(kind, &mut key, value)?
+                .map(|(group, record)| Self::Consumer { group, record }),
         })
     }
 
@@ -170,7 +180,9 @@ impl Record {
     #[must_use]
     pub fn group(&self) -> &Text {
         match self {
-            Self::OffsetCommit { group, .. } | Self::GroupMetadata { group, .. } => group,
+            Self::OffsetCommit { group, .. }
+            | Self::GroupMetadata { group, .. }
+            | Self::Consumer { group, .. } => group,
         }
     }
 }
@@ -316,7 +328,7 @@ impl MemberMetadata {
     }
 }
 
-fn put_string(out: &mut BytesMut, text: &str) -> Result<(), TooLong> {
+pub(super) fn put_string(out: &mut BytesMut, text: &str) -> Result<(), TooLong> {
     out.put_i16(i16::try_from(text.len()).map_err(|_| TooLong(text.len()))?);
     out.put_slice(text.as_bytes());
     Ok(())
@@ -338,7 +350,7 @@ fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-fn put_uvarint(out: &mut BytesMut, mut value: u32) {
+pub(super) fn put_uvarint(out: &mut BytesMut, mut value: u32) {
     while value >= 0x80 {
         out.put_u8((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -356,7 +368,7 @@ impl<'a> Reader<'a> {
         Ok(front)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let front = self.take(N)?;
         Ok(front
             .try_into()
@@ -371,7 +383,7 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    fn i64(&mut self) -> Result<i64, Malformed> {
+    pub(super) fn i64(&mut self) -> Result<i64, Malformed> {
         self.array().map(i64::from_be_bytes)
     }
 
@@ -382,7 +394,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn uvarint(&mut self) -> Result<u32, Malformed> {
+    pub(super) fn uvarint(&mut self) -> Result<u32, Malformed> {
         let mut value: u32 = 0;
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.array()?;
@@ -406,11 +418,11 @@ impl<'a> Reader<'a> {
         self.text(length)
     }
 
-    fn compact_string(&mut self) -> Result<Text, Malformed> {
+    pub(super) fn compact_string(&mut self) -> Result<Text, Malformed> {
         self.any_string(true)?.ok_or(Malformed::Null)
     }
 
-    fn any_string(&mut self, flexible: bool) -> Result<Option<Text>, Malformed> {
+    pub(super) fn any_string(&mut self, flexible: bool) -> Result<Option<Text>, Malformed> {
         let length = if flexible {
             i64::from(self.uvarint()?) - 1
         } else {
@@ -422,7 +434,7 @@ impl<'a> Reader<'a> {
             .transpose()
     }
 
-    fn bytes(&mut self, flexible: bool) -> Result<Bytes, Malformed> {
+    pub(super) fn bytes(&mut self, flexible: bool) -> Result<Bytes, Malformed> {
         let length = if flexible {
             i64::from(self.uvarint()?) - 1
         } else {
@@ -432,7 +444,7 @@ impl<'a> Reader<'a> {
         self.take(length).map(Bytes::copy_from_slice)
     }
 
-    fn tagged(
+    pub(super) fn tagged(
         &mut self,
         mut field: impl FnMut(u32, &[u8]) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
@@ -627,8 +639,9 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_the_newer_group_protocols_are_none() {
-        assert_eq!(Record::decode(&[0, 3, 0, 1, b'g'], None), Ok(None));
+    fn kinds_of_share_and_streams_groups_are_none() {
+        assert_eq!(Record::decode(&[0, 11, 0, 1, b'g'], None), Ok(None));
+        assert_eq!(Record::decode(&[0, 17, 0, 1, b'g'], None), Ok(None));
     }
 
     #[test]
@@ -662,7 +675,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(
             key in proptest::collection::vec(any::<u8>(), 0..40),
             value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
-            kind in 0_u8..4,
+            kind in 0_u8..18,
             version in 0_u8..6,
         ) {
             let mut key = key;

@@ -44,7 +44,7 @@ impl<K: Ord + Clone, A> Timers<K, A> {
         Some((key, alarm))
     }
 
-    #[cfg(test)]
+    /// When the alarm of a key is due; none: it is not set.
     pub(super) fn deadline(&self, key: &K) -> Option<u64> {
         self.by_key.get(key).map(|(at_ms, _)| *at_ms)
     }

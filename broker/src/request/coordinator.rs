@@ -7,6 +7,7 @@ use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
 use crate::auth::{Operation, ResourceType};
+use crate::group::consumer::Seen;
 use crate::group::{Error, Text};
 
 /// The code of a coordinator's refusal.
@@ -18,6 +19,13 @@ pub(super) fn code(error: Error) -> ErrorCode {
         Error::MemberIdRequired => ErrorCode::MemberIdRequired,
         Error::FencedInstance => ErrorCode::FencedInstanceId,
         Error::IllegalGeneration => ErrorCode::IllegalGeneration,
+        Error::FencedMemberEpoch => ErrorCode::FencedMemberEpoch,
+        Error::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+        Error::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
+        Error::UnsupportedAssignor => ErrorCode::UnsupportedAssignor,
+        Error::InvalidRegex => ErrorCode::InvalidRegularExpression,
+        Error::InvalidRequest => ErrorCode::InvalidRequest,
+        Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         Error::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
         Error::GroupFull => ErrorCode::GroupMaxSizeReached,
         Error::RebalanceInProgress => ErrorCode::RebalanceInProgress,
@@ -59,6 +67,15 @@ pub(super) fn wire(text: &str) -> Str {
 
 pub(super) fn optional_wire(text: Option<&Text>) -> Option<Str> {
     text.map(|text| wire(text))
+}
+
+/// The topics that there are, for coordinators that look at them.
+pub(super) fn seen(ctx: &Context) -> Seen {
+    let latest = ctx.broker.metadata.latest();
+    Seen {
+        index: latest.index,
+        image: latest.image,
+    }
 }
 
 /// Whether the client may act as a member of the group.

@@ -10,9 +10,6 @@ use super::coordinator::{code, wire};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
 use crate::group::{Error, Reply, Request};
 
-/// What Kafka calls the groups of this protocol (KIP-848).
-const TYPE: &str = "Classic";
-
 /// Lists the groups that the client may see, by state (KIP-518) and type (KIP-848) if it says so.
 pub(super) async fn handle(ctx: &Context, request: ListGroupsRequest) -> ListGroupsResponse {
     let image = ctx.image();
@@ -43,13 +40,13 @@ pub(super) async fn handle(ctx: &Context, request: ListGroupsRequest) -> ListGro
         for group in listed {
             let is_seen =
                 sees_all || ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &group.group);
-            let state = group.state.name();
-            if is_seen && matches(&request.states_filter, state) && matches(&request.types_filter, TYPE) {
+            let (state, kind) = (group.state, group.kind.name());
+            if is_seen && matches(&request.states_filter, state) && matches(&request.types_filter, kind) {
                 groups.push(ListedGroup {
                     group_id: wire(&group.group),
                     protocol_type: wire(&group.protocol_type),
                     group_state: Str::from_static(state),
-                    group_type: Str::from_static(TYPE),
+                    group_type: Str::from_static(kind),
                 });
             }
         }

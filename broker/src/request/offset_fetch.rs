@@ -91,10 +91,16 @@ async fn fetch(
         }
     }
     let is_all = asked.is_none();
+    // A client that names neither is none of the group's members, or does not know of members' epochs.
+    let member = match (&group.member_id, group.member_epoch) {
+        (None, epoch) if epoch < 0 => None,
+        (member_id, epoch) => Some((text(member_id.as_deref().unwrap_or("")), epoch)),
+    };
     let request = Request::Fetch(Fetch {
         group: text(&group.group_id),
         partitions: asked,
         require_stable,
+        member,
     });
     let fetched = match ctx.broker.groups.ask(&group.group_id, request).await {
         Reply::Fetch(Ok(fetched)) => fetched,

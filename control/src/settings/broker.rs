@@ -69,6 +69,31 @@ broker_settings! {
     follower_replication_throttled_rate: i64 = "follower.replication.throttled.rate",
     /// Which replicas the rate for followers holds for, beside those that topics name: none or `*` (KIP-1009).
     follower_replication_throttled_replicas: String = "follower.replication.throttled.replicas",
+    /// How long after an assignment a consumer group of the new protocol is not assigned anew, in milliseconds, where the group
+    /// sets nothing of its own (KIP-1263).
+    group_consumer_assignment_interval_ms: i32 = "group.consumer.assignment.interval.ms",
+    /// Which assignors consumer groups of the new protocol can have; the first where members ask for none.
+    group_consumer_assignors: Vec<String> = "group.consumer.assignors",
+    /// How often members of consumer groups of the new protocol send heartbeats, in milliseconds, where the group sets nothing
+    /// of its own.
+    group_consumer_heartbeat_interval_ms: i32 = "group.consumer.heartbeat.interval.ms",
+    /// The longest assignment interval that a group may set for itself, in milliseconds.
+    group_consumer_max_assignment_interval_ms: i32 = "group.consumer.max.assignment.interval.ms",
+    /// The longest heartbeat interval that a group may set for itself, in milliseconds.
+    group_consumer_max_heartbeat_interval_ms: i32 = "group.consumer.max.heartbeat.interval.ms",
+    /// The longest session timeout that a group may set for itself, in milliseconds.
+    group_consumer_max_session_timeout_ms: i32 = "group.consumer.max.session.timeout.ms",
+    /// The most members that a consumer group of the new protocol may have.
+    group_consumer_max_size: i32 = "group.consumer.max.size",
+    /// The shortest assignment interval that a group may set for itself, in milliseconds.
+    group_consumer_min_assignment_interval_ms: i32 = "group.consumer.min.assignment.interval.ms",
+    /// The shortest heartbeat interval that a group may set for itself, in milliseconds.
+    group_consumer_min_heartbeat_interval_ms: i32 = "group.consumer.min.heartbeat.interval.ms",
+    /// The shortest session timeout that a group may set for itself, in milliseconds.
+    group_consumer_min_session_timeout_ms: i32 = "group.consumer.min.session.timeout.ms",
+    /// After how many milliseconds of silence a member of a consumer group of the new protocol is put out, where the group sets
+    /// nothing of its own.
+    group_consumer_session_timeout_ms: i32 = "group.consumer.session.timeout.ms",
     /// How long an empty group waits for more members before its first rebalance, in milliseconds.
     group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms",
     /// The longest session timeout that a group member may ask for, in milliseconds.

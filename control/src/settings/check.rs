@@ -179,10 +179,28 @@ fn check_cleaner(config: &BTreeMap<String, String>) -> Result<(), Error> {
 /// Whether these may be a group's settings.
 ///
 /// # Errors
-/// The first setting that is unknown or whose value is refused.
+/// The first setting that is unknown, whose value is refused, or that is for groups of a kind that Flotilla does not have, else
+/// the first contradiction among them.
 pub fn check_group(config: &BTreeMap<String, String>) -> Result<(), Error> {
     for (name, value) in config {
         get(Scope::Group, name)?.check(value)?;
+        for kind in ["share", "streams"] {
+            if name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
+                return Err(Error::Contradiction(format!(
+                    "`{name}` cannot be set: Flotilla has no {kind} groups yet"
+                )));
+            }
+        }
+    }
+    let number = |name: &str| config.get(name).and_then(|value| i64::read(value));
+    if let (Some(session_ms), Some(heartbeat_ms)) = (
+        number("consumer.session.timeout.ms"),
+        number("consumer.heartbeat.interval.ms"),
+    ) && session_ms <= heartbeat_ms
+    {
+        return Err(Error::Contradiction(format!(
+            "`consumer.session.timeout.ms` ({session_ms}) must be more than `consumer.heartbeat.interval.ms` ({heartbeat_ms})"
+        )));
     }
     Ok(())
 }

@@ -48,5 +48,18 @@ pub(super) static SETTINGS: &[Setting] = &[
     s("streams.session.timeout.ms", Int, "45000", AtLeast(1), &[f("group.streams.session.timeout.ms")]),
 ];
 
-/// No group setting has an effect here yet: the new group protocols are not there.
-pub(super) const DOCS: &[(&str, &str)] = &[];
+/// The settings that have an effect here. Those of share and streams groups have none yet: there are no such groups.
+pub(super) const DOCS: &[(&str, &str)] = &[
+    (
+        "consumer.assignment.interval.ms",
+        "How long after an assignment the group is not assigned anew, in milliseconds; within what the brokers allow (KIP-1263).",
+    ),
+    (
+        "consumer.heartbeat.interval.ms",
+        "How often members send heartbeats, in milliseconds; within what the brokers allow.",
+    ),
+    (
+        "consumer.session.timeout.ms",
+        "After how many milliseconds of silence a member is put out; within what the brokers allow.",
+    ),
+];

@@ -205,6 +205,30 @@ fn two_phase_commit_is_refused_by_name() {
 }
 
 #[test]
+fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradictions() {
+    assert_eq!(
+        check_group(&map(&[("consumer.session.timeout.ms", "50000")])),
+        Ok(())
+    );
+    let refused = |set: &[(&str, &str)]| check_group(&map(set)).expect_err("refused").to_string();
+    assert_eq!(
+        refused(&[("share.isolation.level", "read_committed")]),
+        "`share.isolation.level` cannot be set: Flotilla has no share groups yet"
+    );
+    assert_eq!(
+        refused(&[("streams.num.standby.replicas", "1")]),
+        "`streams.num.standby.replicas` cannot be set: Flotilla has no streams groups yet"
+    );
+    assert_eq!(
+        refused(&[
+            ("consumer.heartbeat.interval.ms", "9000"),
+            ("consumer.session.timeout.ms", "9000")
+        ]),
+        "`consumer.session.timeout.ms` (9000) must be more than `consumer.heartbeat.interval.ms` (9000)"
+    );
+}
+
+#[test]
 fn a_password_is_never_quoted() {
     let setting = find(Scope::Broker, "ssl.key.password").expect("known");
     assert!(setting.sensitive());

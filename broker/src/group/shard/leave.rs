@@ -9,6 +9,10 @@ use crate::group::shard::request::{Leave, Leaving, Reply};
 impl Shard {
     pub(super) fn leave(&mut self, to: Ticket, leave: &Leave) {
         let id = &leave.group;
+        if let Some(results) = self.leave_consumers(id, &leave.members) {
+            self.reply_after_writes(to, Reply::Leave(Ok(results)));
+            return;
+        }
         let result = match self.groups.get(id).map(|group| group.state()) {
             None => Ok(vec![Err(Error::UnknownMember); leave.members.len()]),
             Some(State::Dead) => Err(Error::NotAvailable),

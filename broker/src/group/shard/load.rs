@@ -13,7 +13,7 @@ impl Shard {
     pub fn replay(&mut self, record: &Record) {
         match record {
             Record::OffsetCommit { group, value, .. } => {
-                if value.is_some() {
+                if value.is_some() && !self.consumers.contains(group) {
                     self.groups.entry(group.clone()).or_insert_with(Group::new);
                 }
                 self.latest.apply(record);
@@ -22,10 +22,20 @@ impl Shard {
                 group,
                 value: Some(value),
             } => {
+                self.consumers.remove(group);
                 self.groups.insert(group.clone(), Group::from_record(value));
             }
             Record::GroupMetadata { group, value: None } => {
                 self.groups.remove(group);
+            }
+            Record::Consumer { group, record } => {
+                self.consumers.apply(group, record);
+                if self.consumers.contains(group) {
+                    // One made of offsets alone, which came first in the log.
+                    self.groups.remove(group);
+                } else if self.latest.of_group(group).next().is_some() {
+                    self.groups.entry(group.clone()).or_insert_with(Group::new);
+                }
             }
         }
     }
@@ -38,6 +48,9 @@ impl Shard {
     /// A producer's transaction ends here.
     pub fn replay_marker(&mut self, producer_id: ProducerId, committed: bool) {
         for group in self.latest.end_transaction(producer_id, committed) {
+            if self.consumers.contains(&group) {
+                continue;
+            }
             self.groups.entry(group).or_insert_with(Group::new);
         }
     }
@@ -47,6 +60,7 @@ impl Shard {
     pub fn loaded(&mut self, now_ms: u64) -> Vec<Effect> {
         self.now_ms = now_ms;
         self.committed = self.latest.clone();
+        self.consumers_loaded();
         let mut crowded: Vec<Text> = Vec::new();
         let mut sessions = Vec::new();
         for (id, group) in &self.groups {

@@ -4,6 +4,7 @@
 //! a list of records to be appended together. What it changes is seen by the shard's own decisions at once, by clients
 //! only when it is committed; should it fail, the shard is as if it had never been.
 
+mod consumer;
 mod join;
 mod leave;
 mod load;
@@ -16,12 +17,13 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::classic::{Group, Member, State};
+use super::consumer::{Groups, Hashes, Seen};
 use super::error::{Error, WriteError};
 use super::offsets::Offsets;
 use super::record::Record;
@@ -92,6 +94,18 @@ pub struct Shard {
     committed: Offsets,
     /// With all pending writes on top.
     latest: Offsets,
+    /// Groups of the new protocol, in the same two states.
+    consumers_committed: Groups,
+    consumers: Groups,
+    /// The topics that there are, as the newest request knew them.
+    seen: Seen,
+    hashes: Hashes,
+    /// The metadata that topics appeared in last.
+    new_topics_index: u64,
+    /// Groups of the new protocol whose topics may have changed since their epochs went up.
+    stale: BTreeSet<Text>,
+    /// Groups whose regular expressions are being looked up, and how long that is waited for.
+    resolving: BTreeMap<Text, u64>,
     /// Appended or about to be, in order.
     writes: VecDeque<Write>,
     next_write: u64,
@@ -105,6 +119,8 @@ struct Write {
     id: WriteId,
     /// Offsets once this write is committed.
     after: Offsets,
+    /// Groups of the new protocol once it is.
+    consumers_after: Groups,
     then: Vec<Then>,
     late: bool,
 }
@@ -126,6 +142,8 @@ enum Then {
     Know { group: Text },
     /// Drop a deleted group; `since_ms` is what it goes back to if it stays.
     Forget { group: Text, since_ms: i64 },
+    /// Bring a classic group back if it did not become one of the new protocol after all.
+    Convert { group: Text, was: Box<Group> },
 }
 
 #[derive(Clone, Debug)]
@@ -141,6 +159,7 @@ struct Replace {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Session { group: Text, member: Text },
+    Rebalance { group: Text, member: Text },
     Join(Text),
     Sync(Text),
     Write(WriteId),
@@ -150,6 +169,8 @@ enum Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Alarm {
     Session,
+    ConsumerSession,
+    Rebalance { epoch: i32 },
     InitialJoin { delay_ms: u64, remaining_ms: u64 },
     Join,
     Sync { generation: i32 },
@@ -166,6 +187,13 @@ impl Shard {
             groups: BTreeMap::new(),
             committed: Offsets::default(),
             latest: Offsets::default(),
+            consumers_committed: Groups::default(),
+            consumers: Groups::default(),
+            seen: Seen::default(),
+            hashes: Hashes::default(),
+            new_topics_index: 0,
+            stale: BTreeSet::new(),
+            resolving: BTreeMap::new(),
             writes: VecDeque::new(),
             next_write: 0,
             timers: Timers::new(),
@@ -220,6 +248,12 @@ impl Shard {
                 self.reply(to, Reply::List(Ok(listed)));
             }
             Request::TopicsDeleted(topics) => self.topics_deleted(to, &topics),
+            Request::ConsumerHeartbeat(heartbeat) => self.consumer_heartbeat(to, &heartbeat),
+            Request::Resolution(resolution) => self.consumer_resolution(to, &resolution),
+            Request::ConsumerDescribe(groups) => {
+                let described = groups.iter().map(|group| self.consumer_describe(group)).collect();
+                self.reply(to, Reply::ConsumerDescribe(Ok(described)));
+            }
         }
         std::mem::take(&mut self.effects)
     }
@@ -234,7 +268,14 @@ impl Shard {
         }
         for (key, alarm) in due {
             match (key, alarm) {
+                (Key::Session { group, member }, Alarm::ConsumerSession) => {
+                    self.consumer_session_over(&group, &member);
+                }
                 (Key::Session { group, member }, _) => self.session_over(&group, &member),
+                (Key::Rebalance { group, member }, Alarm::Rebalance { epoch }) => {
+                    self.consumer_rebalance_over(&group, &member, epoch);
+                }
+                (Key::Rebalance { .. }, _) => {}
                 (
                     Key::Join(group),
                     Alarm::InitialJoin {
@@ -263,6 +304,7 @@ impl Shard {
             };
             self.timers.cancel(&Key::Write(done.id));
             self.committed = done.after;
+            self.consumers_committed = done.consumers_after;
             for then in done.then {
                 self.follow(done.id, then, Ok(()));
             }
@@ -279,9 +321,9 @@ impl Shard {
             .take_while(|pending| pending.id < write)
             .count();
         let undone = self.writes.split_off(kept);
-        self.latest = match self.writes.back() {
-            Some(last) => last.after.clone(),
-            None => self.committed.clone(),
+        (self.latest, self.consumers) = match self.writes.back() {
+            Some(last) => (last.after.clone(), last.consumers_after.clone()),
+            None => (self.committed.clone(), self.consumers_committed.clone()),
         };
         // The newest first, so that a group's birth is undone last.
         for write in undone.into_iter().rev() {
@@ -290,13 +332,18 @@ impl Shard {
                 self.follow(write.id, then, Err(error));
             }
         }
+        self.consumers_restored();
         std::mem::take(&mut self.effects)
     }
 
     fn admit(&self, request: &Request) -> Result<(), Error> {
         let reads = matches!(
             request,
-            Request::Heartbeat { .. } | Request::Fetch(_) | Request::Describe(_) | Request::List
+            Request::Heartbeat { .. }
+                | Request::Fetch(_)
+                | Request::Describe(_)
+                | Request::List
+                | Request::ConsumerDescribe(_)
         );
         // An empty id is good for offsets of old clients, and for nothing else (Kafka's rule).
         let may_be_empty = matches!(
@@ -306,6 +353,9 @@ impl Shard {
                 | Request::Fetch(_)
                 | Request::Describe(_)
                 | Request::Delete(_)
+                // These have words of their own for it.
+                | Request::ConsumerHeartbeat(_)
+                | Request::ConsumerDescribe(_)
         );
         for group in request.groups() {
             if group.len() > ID_BYTES_MAX || (group.is_empty() && !may_be_empty) {
@@ -325,6 +375,9 @@ impl Shard {
     fn write(&mut self, records: Vec<Record>, then: Vec<Then>) -> WriteId {
         for record in &records {
             self.latest.apply(record);
+            if let Record::Consumer { group, record } = record {
+                self.consumers.apply(group, record);
+            }
         }
         let write = self.begin_write(then);
         self.effects.push(Effect::Append {
@@ -353,6 +406,7 @@ impl Shard {
         self.writes.push_back(Write {
             id,
             after: self.latest.clone(),
+            consumers_after: self.consumers.clone(),
             then,
             late: false,
         });
@@ -376,9 +430,12 @@ impl Shard {
             return;
         };
         late.late = true;
-        let (keep, tell) = std::mem::take(&mut late.then)
-            .into_iter()
-            .partition(|then| matches!(then, Then::Know { .. } | Then::Forget { .. }));
+        let (keep, tell) = std::mem::take(&mut late.then).into_iter().partition(|then| {
+            matches!(
+                then,
+                Then::Know { .. } | Then::Forget { .. } | Then::Convert { .. }
+            )
+        });
         late.then = keep;
         for then in tell {
             self.follow(write, then, Err(WriteError::NotReplicated));
@@ -405,6 +462,11 @@ impl Shard {
             },
             Then::Know { group } => self.know(write, &group, result),
             Then::Forget { group, since_ms } => self.forget(&group, since_ms, result),
+            Then::Convert { group, was } => {
+                if result.is_err() {
+                    self.groups.entry(group).or_insert(*was);
+                }
+            }
         }
     }
 
@@ -435,6 +497,14 @@ impl Shard {
         let Some(group) = self.groups.remove(id) else {
             return;
         };
+        self.forget_timers(id, &group);
+        for member in group.members() {
+            let member_id = member.id.clone();
+            self.answer(member, member_id, error);
+        }
+    }
+
+    fn forget_timers(&mut self, id: &Text, group: &Group) {
         self.timers.cancel(&Key::Join(id.clone()));
         self.timers.cancel(&Key::Sync(id.clone()));
         let ids = group
@@ -443,10 +513,6 @@ impl Shard {
             .chain(&group.pending_joins);
         for member in ids {
             self.timers.cancel(&session(id, member));
-        }
-        for member in group.members() {
-            let member_id = member.id.clone();
-            self.answer(member, member_id, error);
         }
     }
 

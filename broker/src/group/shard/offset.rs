@@ -1,6 +1,6 @@
 //! OffsetCommit, OffsetDelete, DeleteGroups, and the expiry of offsets (KIP-211).
 
-use super::{Alarm, Effect, Group, Key, RECORDS_PER_WRITE_MAX, Shard, Then, Ticket};
+use super::{Alarm, Effect, Group, Key, RECORDS_PER_WRITE_MAX, Shard, Then, Ticket, consumer};
 use crate::group::classic::State;
 use crate::group::error::Error;
 use crate::group::offsets::tombstone;
@@ -11,6 +11,13 @@ use crate::group::{Config, Text};
 impl Shard {
     /// Commits offsets; `producer` only if its transaction is committed (KIP-98, KIP-447).
     pub(super) fn commit(&mut self, to: Ticket, commit: &Commit, producer: Option<Producer>) {
+        if let Some(group) = self.consumers.get(&commit.group) {
+            match consumer::check_commit(group, commit, producer.is_some()) {
+                Ok(()) => self.write_offsets(to, commit, producer, false),
+                Err(error) => self.reply(to, Reply::Commit(Err(error))),
+            }
+            return;
+        }
         let is_new = match self.groups.get(&commit.group) {
             // No such group, and no generation: a consumer that assigns to itself. Its group is made of offsets alone.
             None if commit.generation < 0 => true,
@@ -41,6 +48,10 @@ impl Shard {
             self.reply(to, Reply::Commit(Err(Error::NotAvailable)));
             return;
         }
+        self.write_offsets(to, commit, producer, is_new);
+    }
+
+    fn write_offsets(&mut self, to: Ticket, commit: &Commit, producer: Option<Producer>, is_new: bool) {
         let mut records = Vec::with_capacity(commit.partitions.len());
         let mut results = Vec::with_capacity(commit.partitions.len());
         let expire_timestamp_ms =
@@ -94,6 +105,9 @@ impl Shard {
     pub(super) fn end_transaction(&mut self, to: Ticket, marker: EndTransaction) {
         let groups = self.latest.end_transaction(marker.producer_id, marker.committed);
         for group in groups {
+            if self.consumers.contains(&group) {
+                continue;
+            }
             self.groups.entry(group).or_insert_with(Group::new);
         }
         let reply = Reply::EndTransaction(Ok(()));
@@ -102,6 +116,10 @@ impl Shard {
     }
 
     pub(super) fn delete_offsets(&mut self, to: Ticket, id: &Text, partitions: &[PartitionRef]) {
+        if let Some(results) = self.delete_consumer_offsets(id, partitions) {
+            self.reply_after_writes(to, Reply::DeleteOffsets(Ok(results)));
+            return;
+        }
         let group = match self.groups.get(id) {
             None => Err(Error::GroupNotFound),
             Some(group) => match group.state() {
@@ -137,6 +155,10 @@ impl Shard {
     pub(super) fn delete(&mut self, to: Ticket, groups: &[Text]) {
         let mut results = Vec::with_capacity(groups.len());
         for id in groups {
+            if let Some(result) = self.delete_consumer_group(id) {
+                results.push(result);
+                continue;
+            }
             let result = match self.groups.get(id).map(|group| group.state()) {
                 None | Some(State::Dead) => Err(Error::GroupNotFound),
                 Some(State::Empty) => Ok(()),
@@ -174,7 +196,7 @@ impl Shard {
     }
 
     /// As many writes as it takes, so that each fits into a batch; what follows, follows the last.
-    fn write_in_parts(&mut self, mut records: Vec<Record>, then: Vec<Then>) {
+    pub(super) fn write_in_parts(&mut self, mut records: Vec<Record>, then: Vec<Then>) {
         while records.len() > RECORDS_PER_WRITE_MAX {
             let rest = records.split_off(RECORDS_PER_WRITE_MAX);
             self.write(std::mem::replace(&mut records, rest), Vec::new());
@@ -220,6 +242,7 @@ impl Shard {
             }
         }
         self.write_in_parts(records, Vec::new());
+        self.expire_consumers();
     }
 
     fn has_expired(&self, group: &Group, topic: &Text, offset: &OffsetCommit) -> bool {

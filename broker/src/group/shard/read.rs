@@ -7,11 +7,15 @@ use crate::group::error::Error;
 use crate::group::offsets::Committed;
 use crate::group::record::OffsetCommit;
 use crate::group::shard::request::{
-    DescribedGroup, DescribedMember, Fetch, FetchedPartition, ListedGroup, PartitionRef, Reply,
+    DescribedGroup, DescribedMember, Fetch, FetchedPartition, Kind, ListedGroup, PartitionRef, Reply,
 };
 
 impl Shard {
     pub(super) fn fetch(&mut self, to: Ticket, fetch: Fetch) {
+        if let Err(error) = self.check_consumer_fetch(&fetch) {
+            self.reply(to, Reply::Fetch(Err(error)));
+            return;
+        }
         // Offsets under way are what a member that takes over must see (KIP-447): they are read now, and shown once
         // they are committed.
         let offsets = match fetch.require_stable {
@@ -109,15 +113,23 @@ impl Shard {
     }
 
     pub(super) fn list(&self) -> Vec<ListedGroup> {
-        self.groups
+        let consumers = self.consumers_committed.iter().map(|(id, group)| ListedGroup {
+            group: id.clone(),
+            kind: Kind::Consumer,
+            protocol_type: "consumer".into(),
+            state: group.state().name(),
+        });
+        let classic = self
+            .groups
             .iter()
             .filter(|(_, group)| group.born.is_none())
             .map(|(id, group)| ListedGroup {
                 group: id.clone(),
+                kind: Kind::Classic,
                 protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
-                state: shown_state(group),
-            })
-            .collect()
+                state: shown_state(group).name(),
+            });
+        classic.chain(consumers).collect()
     }
 }
 

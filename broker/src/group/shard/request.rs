@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use flotilla_protocol::{ProducerEpoch, ProducerId, Uuid};
 
-use crate::group::Text;
 use crate::group::classic::State;
+use crate::group::consumer::{self, Refused};
 use crate::group::error::Error;
 use crate::group::record::OffsetCommit;
+use crate::group::{Text, consumer::Beat};
 use crate::partition::verification::Guard;
 
 /// A request for one or more groups of a shard.
@@ -54,6 +55,12 @@ pub enum Request {
     List,
     /// Topics are gone: their offsets are forgotten. Answered with nothing.
     TopicsDeleted(Vec<DeletedTopic>),
+    /// ConsumerGroupHeartbeat (KIP-848).
+    ConsumerHeartbeat(Box<consumer::Heartbeat>),
+    /// What regular expressions of a group matched.
+    Resolution(consumer::Resolution),
+    /// ConsumerGroupDescribe, of those groups that live in this shard.
+    ConsumerDescribe(Vec<Text>),
 }
 
 /// The answer to the [`Request`] of the same name.
@@ -83,6 +90,12 @@ pub enum Reply {
     List(Result<Vec<ListedGroup>, Error>),
     /// To [`Request::TopicsDeleted`].
     TopicsDeleted,
+    /// To ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(Result<Beat, Refused>),
+    /// To [`Request::Resolution`].
+    Resolution(Result<(), Error>),
+    /// To ConsumerGroupDescribe: each group, in the request's order.
+    ConsumerDescribe(Result<Vec<Result<consumer::Described, Refused>>, Error>),
 }
 
 impl Request {
@@ -102,6 +115,9 @@ impl Request {
             Self::Describe(_) => Reply::Describe(Err(error)),
             Self::List => Reply::List(Err(error)),
             Self::TopicsDeleted(_) => Reply::TopicsDeleted,
+            Self::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error.into())),
+            Self::Resolution(_) => Reply::Resolution(Err(error)),
+            Self::ConsumerDescribe(_) => Reply::ConsumerDescribe(Err(error)),
         }
     }
 }
@@ -123,6 +139,9 @@ impl Reply {
             Self::Describe(_) => Self::Describe(Err(error)),
             Self::List(_) => Self::List(Err(error)),
             Self::TopicsDeleted => Self::TopicsDeleted,
+            Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(Err(error.into())),
+            Self::Resolution(_) => Self::Resolution(Err(error)),
+            Self::ConsumerDescribe(_) => Self::ConsumerDescribe(Err(error)),
         }
     }
 }
@@ -333,6 +352,8 @@ pub struct Fetch {
     pub partitions: Option<Vec<PartitionRef>>,
     /// Whether to wait for what is under way, and to refuse offsets of open transactions (KIP-447).
     pub require_stable: bool,
+    /// The member that asks, and its epoch, where it is said (version 9, KIP-848).
+    pub member: Option<(Text, i32)>,
 }
 
 /// A partition by its topic's name, and by its id where that is known.
@@ -403,10 +424,32 @@ pub struct DescribedMember {
 pub struct ListedGroup {
     /// The group.
     pub group: Text,
+    /// Which protocol its members speak (KIP-848).
+    pub kind: Kind,
     /// Its type, or empty.
     pub protocol_type: Text,
-    /// Where it stands.
-    pub state: State,
+    /// Where it stands, as Kafka prints it.
+    pub state: &'static str,
+}
+
+/// The protocols of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Members join, and one of them assigns.
+    Classic,
+    /// Members send heartbeats, and the coordinator assigns.
+    Consumer,
+}
+
+impl Kind {
+    /// As Kafka prints it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "Classic",
+            Self::Consumer => "Consumer",
+        }
+    }
 }
 
 impl Request {
@@ -421,8 +464,12 @@ impl Request {
             | Self::Commit(Commit { group, .. })
             | Self::CommitInTransaction(Commit { group, .. }, _)
             | Self::Fetch(Fetch { group, .. })
-            | Self::DeleteOffsets { group, .. } => [&**group].into(),
-            Self::Delete(groups) | Self::Describe(groups) => groups.iter().map(|group| &**group).collect(),
+            | Self::DeleteOffsets { group, .. }
+            | Self::Resolution(consumer::Resolution { group, .. }) => [&**group].into(),
+            Self::ConsumerHeartbeat(heartbeat) => [&*heartbeat.group].into(),
+            Self::Delete(groups) | Self::Describe(groups) | Self::ConsumerDescribe(groups) => {
+                groups.iter().map(|group| &**group).collect()
+            }
             Self::List | Self::TopicsDeleted(_) | Self::EndTransaction(_) => BTreeSet::new(),
         }
     }

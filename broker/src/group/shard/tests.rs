@@ -1,3 +1,5 @@
+mod consumer;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -123,6 +125,7 @@ fn fetch_all(require_stable: bool) -> Request {
         group: text("g"),
         partitions: None,
         require_stable,
+        member: None,
     })
 }
 
@@ -1031,8 +1034,9 @@ fn a_commit_is_shown_and_answered_when_it_is_committed() {
         bench.ask(Request::List),
         Reply::List(Ok(vec![ListedGroup {
             group: text("g"),
+            kind: Kind::Classic,
             protocol_type: text(""),
-            state: State::Empty
+            state: "Empty"
         }]))
     );
 }
@@ -1162,6 +1166,7 @@ fn an_offset_of_a_topic_created_anew_is_not_shown_under_the_new_id() {
             group: text("g"),
             partitions: Some(partitions),
             require_stable: false,
+            member: None,
         }));
         let Reply::Fetch(Ok(found)) = reply else {
             panic!("fetched")

@@ -113,6 +113,7 @@ impl Member {
                     partition: 0,
                 }]),
                 require_stable: true,
+                member: None,
             }),
             Membership::Owning if !self.turn.is_multiple_of(3) => {
                 let offset = self.position + 1;

@@ -1,0 +1,498 @@
+//! Groups of the new protocol (KIP-848) within a shard: their requests, their timers, and what they share with classic ones.
+
+use super::{Alarm, GROUPS_MAX, Key, Shard, Then, Ticket, session};
+use crate::group::Text;
+use crate::group::classic;
+use crate::group::consumer::heartbeat::{self, RebalanceTimer, Surroundings};
+use crate::group::consumer::{
+    Beat, Described, DescribedMember, Group, Heartbeat, MemberState, Refused, Resolution, Seen, leave,
+};
+use crate::group::error::Error;
+use crate::group::offsets::tombstone;
+use crate::group::record::Record;
+use crate::group::shard::request::{Commit, Fetch, Leaving, PartitionRef, Reply};
+use crate::metadata::ResourceType;
+
+/// How long somebody may take to look regular expressions up before somebody else may.
+const RESOLVING_MS: u64 = 10_000;
+
+impl Shard {
+    pub(super) fn consumer_heartbeat(&mut self, to: Ticket, request: &Heartbeat) {
+        self.observe(&request.seen);
+        let answered = request.check(&self.config.consumer).and_then(|()| {
+            if request.leaves() {
+                self.consumer_leave(to, request)
+            } else {
+                self.consumer_beat(to, request)
+            }
+        });
+        if let Err(refused) = answered {
+            self.reply(to, Reply::ConsumerHeartbeat(Err(refused)));
+        }
+    }
+
+    /// Takes over newer metadata, and notes which groups it concerns.
+    fn observe(&mut self, seen: &Seen) {
+        if seen.index < self.seen.index || std::sync::Arc::ptr_eq(&seen.image, &self.seen.image) {
+            return;
+        }
+        let changed = self.hashes.follow(&self.seen.image, &seen.image);
+        if changed.has_new {
+            self.new_topics_index = seen.index;
+        }
+        if !changed.topics.is_empty() {
+            for (id, group) in self.consumers.iter() {
+                if group.subscribed_any(&changed.topics) {
+                    self.stale.insert(id.clone());
+                }
+            }
+        }
+        self.seen = seen.clone();
+    }
+
+    fn consumer_beat(&mut self, to: Ticket, request: &Heartbeat) -> Result<(), Refused> {
+        let id = &request.group;
+        self.check_kind(request)?;
+        let group = self.consumers.get(id).cloned();
+        let config = &self.config.consumer;
+        let around = Surroundings {
+            config,
+            now_ms: self.now_ms,
+            seen: &self.seen,
+            assignment_interval_ms: self.of_group(
+                id,
+                "consumer.assignment.interval.ms",
+                config.assignment_interval_ms,
+                config.assignment_interval_range_ms,
+            ),
+            heartbeat_interval_ms: self.of_group(
+                id,
+                "consumer.heartbeat.interval.ms",
+                config.heartbeat_interval_ms,
+                config.heartbeat_interval_range_ms,
+            ),
+            is_stale: self.stale.contains(id),
+            may_resolve: self
+                .resolving
+                .get(id)
+                .is_none_or(|until_ms| *until_ms <= self.now_ms),
+            new_topics_index: self.new_topics_index,
+        };
+        let decided = heartbeat::heartbeat(group.as_deref(), request, &around, &mut self.hashes)?;
+        self.stale.remove(id);
+        let beat = decided.beat;
+        if !beat.to_resolve.is_empty() {
+            self.resolving.insert(id.clone(), self.now_ms + RESOLVING_MS);
+        }
+        self.expect_beat(id, &beat.member_id);
+        self.set_rebalance_timer(id, &beat.member_id, decided.rebalance);
+        let reply = Reply::ConsumerHeartbeat(Ok(beat));
+        let mut records = of_group(id, decided.records);
+        if records.is_empty() {
+            self.reply_after_writes(to, reply);
+            return Ok(());
+        }
+        let mut then = vec![Then::Reply { to, reply }];
+        if let Some(was) = self.groups.remove(id) {
+            self.forget_timers(id, &was);
+            records.insert(
+                0,
+                Record::GroupMetadata {
+                    group: id.clone(),
+                    value: None,
+                },
+            );
+            then.push(Then::Convert {
+                group: id.clone(),
+                was: Box::new(was),
+            });
+        }
+        self.write(records, then);
+        Ok(())
+    }
+
+    /// Whether the group may be one of this protocol: a classic one without members may become one.
+    fn check_kind(&self, request: &Heartbeat) -> Result<(), Refused> {
+        let id = &request.group;
+        if self.consumers.contains(id) {
+            return Ok(());
+        }
+        let joins = request.epoch == 0;
+        let not_found = |message: String| Err(Refused::because(Error::GroupNotFound, message));
+        let classic = self.groups.get(id);
+        if classic.is_some_and(|group| group.born.is_some()) {
+            // Whether there is such a group is known in a moment.
+            return Err(Error::NotAvailable.into());
+        }
+        match classic.map(classic::Group::state) {
+            None if !joins => not_found(format!("there is no consumer group {id}")),
+            None if self.groups.len() + self.consumers.len() >= GROUPS_MAX => Err(Refused::because(
+                Error::NotAvailable,
+                format!("the coordinator has {GROUPS_MAX} groups, as many as it can have"),
+            )),
+            None => Ok(()),
+            Some(classic::State::Dead) => Err(Error::NotAvailable.into()),
+            Some(classic::State::Empty) if joins => Ok(()),
+            Some(_) if joins => not_found(format!(
+                "group {id} has members of the classic protocol: they have to leave first"
+            )),
+            Some(_) => not_found(format!("group {id} is not of the consumer protocol")),
+        }
+    }
+
+    fn consumer_leave(&mut self, to: Ticket, request: &Heartbeat) -> Result<(), Refused> {
+        let id = &request.group;
+        let Some(group) = self.consumers.get(id).cloned() else {
+            return Err(self.no_such_group(id));
+        };
+        let (records, gone) = leave::leave(&group, request, &mut self.hashes, &self.seen)?;
+        if let Some(member) = gone {
+            self.timers.cancel(&session(id, &member));
+            self.timers.cancel(&rebalance(id, &member));
+        }
+        let reply = Reply::ConsumerHeartbeat(Ok(Beat {
+            member_id: request.member_id.clone(),
+            epoch: request.epoch,
+            ..Beat::default()
+        }));
+        self.write(of_group(id, records), vec![Then::Reply { to, reply }]);
+        Ok(())
+    }
+
+    fn no_such_group(&self, id: &Text) -> Refused {
+        let message = match self.groups.contains_key(id) {
+            true => format!("group {id} is not of the consumer protocol"),
+            false => format!("there is no group {id}"),
+        };
+        Refused::because(Error::GroupNotFound, message)
+    }
+
+    pub(super) fn consumer_resolution(&mut self, to: Ticket, resolution: &Resolution) {
+        self.observe(&resolution.seen);
+        let id = &resolution.group;
+        self.resolving.remove(id);
+        let reply = Reply::Resolution(Ok(()));
+        let Some(group) = self.consumers.get(id).cloned() else {
+            self.reply(to, reply);
+            return;
+        };
+        let records = heartbeat::resolve(&group, resolution, self.now_ms, &mut self.hashes, &self.seen);
+        if records.is_empty() {
+            self.reply(to, reply);
+        } else {
+            self.write(of_group(id, records), vec![Then::Reply { to, reply }]);
+        }
+    }
+
+    /// A setting of the group's own, within what the broker allows; where it has none, the broker's.
+    fn of_group(&self, id: &str, name: &str, of_broker_ms: u64, (min_ms, max_ms): (u64, u64)) -> u64 {
+        let own = self
+            .seen
+            .image
+            .config(ResourceType::Group, id)
+            .and_then(|set| set.get(name)?.parse().ok());
+        match own {
+            Some(own_ms) => u64::clamp(own_ms, min_ms, max_ms.max(min_ms)),
+            None => of_broker_ms,
+        }
+    }
+
+    fn expect_beat(&mut self, group: &Text, member: &Text) {
+        let config = &self.config.consumer;
+        let within_ms = self.of_group(
+            group,
+            "consumer.session.timeout.ms",
+            config.session_timeout_ms,
+            config.session_timeout_range_ms,
+        );
+        self.timers.set(
+            session(group, member),
+            self.now_ms + within_ms,
+            Alarm::ConsumerSession,
+        );
+    }
+
+    fn set_rebalance_timer(&mut self, group: &Text, member: &Text, timer: RebalanceTimer) {
+        match timer {
+            RebalanceTimer::Keep => {}
+            RebalanceTimer::Cancel => self.timers.cancel(&rebalance(group, member)),
+            RebalanceTimer::Set { epoch, within_ms } => {
+                let at_ms = self.now_ms + within_ms;
+                self.timers
+                    .set(rebalance(group, member), at_ms, Alarm::Rebalance { epoch });
+            }
+        }
+    }
+
+    /// A member has been silent for too long.
+    pub(super) fn consumer_session_over(&mut self, id: &Text, member: &Text) {
+        self.fence(id, std::slice::from_ref(member));
+    }
+
+    /// A member has had the time that it asked for, and has not given up what it must.
+    pub(super) fn consumer_rebalance_over(&mut self, id: &Text, member: &Text, epoch: i32) {
+        let group = self.consumers.get(id);
+        let is_there_still = group
+            .and_then(|group| group.member(member))
+            .is_some_and(|member| member.current.epoch == epoch);
+        if is_there_still {
+            self.fence(id, std::slice::from_ref(member));
+        }
+    }
+
+    fn fence(&mut self, id: &Text, members: &[Text]) {
+        let Some(group) = self.consumers.get(id).cloned() else {
+            return;
+        };
+        let members: Vec<Text> = members
+            .iter()
+            .filter(|member| group.member(member).is_some())
+            .cloned()
+            .collect();
+        if members.is_empty() {
+            return;
+        }
+        for member in &members {
+            self.timers.cancel(&session(id, member));
+            self.timers.cancel(&rebalance(id, member));
+        }
+        let records = leave::fence(&group, &members, &mut self.hashes, &self.seen);
+        self.write(of_group(id, records), Vec::new());
+    }
+
+    /// LeaveGroup, by which administrators put members out; `None`: the group is not one of this protocol.
+    pub(super) fn leave_consumers(
+        &mut self,
+        id: &Text,
+        leaving: &[Leaving],
+    ) -> Option<Vec<Result<(), Error>>> {
+        let group = self.consumers.get(id).cloned()?;
+        let mut results = Vec::with_capacity(leaving.len());
+        let mut gone: Vec<Text> = Vec::new();
+        for leaving in leaving {
+            let found = match &leaving.instance_id {
+                None => group.member(&leaving.member_id).ok_or(Error::UnknownMember),
+                Some(instance_id) => match group.static_member(instance_id) {
+                    None => Err(Error::UnknownMember),
+                    Some(member) if leaving.member_id.is_empty() || leaving.member_id == member.id => {
+                        Ok(member)
+                    }
+                    Some(_) => Err(Error::FencedInstance),
+                },
+            };
+            results.push(found.map(|member| {
+                if !gone.contains(&member.id) {
+                    gone.push(member.id.clone());
+                }
+            }));
+        }
+        self.fence(id, &gone);
+        Some(results)
+    }
+
+    pub(super) fn consumer_describe(&self, id: &Text) -> Result<Described, Refused> {
+        let Some(group) = self.consumers_committed.get(id) else {
+            return Err(self.no_such_group(id));
+        };
+        let assignor = group.preferred_assignor().cloned();
+        let members = group.members().map(|member| DescribedMember {
+            member_id: member.id.clone(),
+            epoch: member.current.epoch,
+            subscription: member.subscription.clone(),
+            assigned: member.current.assigned.partitions(),
+            target: group
+                .target(&member.id)
+                .map(|target| (**target).clone())
+                .unwrap_or_default(),
+        });
+        Ok(Described {
+            group: id.clone(),
+            state: group.state(),
+            epoch: group.epoch,
+            target_epoch: group.target_epoch,
+            assignor: assignor
+                .unwrap_or_else(|| heartbeat::assignor_of(group, &self.config.consumer).name().into()),
+            members: members.collect(),
+        })
+    }
+
+    /// Whether the member that asks for offsets is in the epoch that it says.
+    pub(super) fn check_consumer_fetch(&self, fetch: &Fetch) -> Result<(), Error> {
+        let Some((member_id, epoch)) = &fetch.member else {
+            return Ok(());
+        };
+        let groups = match fetch.require_stable {
+            true => &self.consumers,
+            false => &self.consumers_committed,
+        };
+        let Some(group) = groups.get(&fetch.group) else {
+            return Ok(());
+        };
+        let member = group.member(member_id).ok_or(Error::UnknownMember)?;
+        if member.current.epoch == *epoch {
+            Ok(())
+        } else if member.subscription.classic.is_some() {
+            Err(Error::IllegalGeneration)
+        } else {
+            Err(Error::StaleMemberEpoch)
+        }
+    }
+
+    /// OffsetDelete; `None`: the group is not one of this protocol.
+    pub(super) fn delete_consumer_offsets(
+        &mut self,
+        id: &Text,
+        partitions: &[PartitionRef],
+    ) -> Option<Vec<Result<(), Error>>> {
+        let group = self.consumers.get(id).cloned()?;
+        let mut results = Vec::with_capacity(partitions.len());
+        let mut records = Vec::new();
+        for PartitionRef { topic, partition, .. } in partitions {
+            if group.is_subscribed_to(topic) {
+                results.push(Err(Error::SubscribedToTopic));
+                continue;
+            }
+            results.push(Ok(()));
+            if self.latest.get(id, topic, *partition).is_some() {
+                records.push(tombstone(id, topic, *partition));
+            }
+        }
+        self.write_in_parts(records, Vec::new());
+        Some(results)
+    }
+
+    /// DeleteGroups; `None`: the group is not one of this protocol.
+    pub(super) fn delete_consumer_group(&mut self, id: &Text) -> Option<Result<(), Error>> {
+        let group = self.consumers.get(id).cloned()?;
+        if !group.is_empty() {
+            return Some(Err(Error::NonEmptyGroup));
+        }
+        let mut records: Vec<Record> = self
+            .latest
+            .of_group(id)
+            .map(|(topic, partition, _)| tombstone(id, topic, partition))
+            .collect();
+        records.extend(of_group(id, leave::delete(&group)));
+        self.stale.remove(id);
+        self.resolving.remove(id);
+        self.write_in_parts(records, Vec::new());
+        Some(Ok(()))
+    }
+
+    /// An empty group of this protocol makes room for a classic one. False: it has members.
+    pub(super) fn make_room_for_classic(&mut self, id: &Text) -> bool {
+        let Some(group) = self.consumers.get(id).cloned() else {
+            return true;
+        };
+        if group.is_empty() {
+            self.stale.remove(id);
+            self.write(of_group(id, leave::delete(&group)), Vec::new());
+        }
+        group.is_empty()
+    }
+
+    /// Forgets offsets that have outlived their time, and groups that have nothing left.
+    pub(super) fn expire_consumers(&mut self) {
+        let ids: Vec<Text> = self.consumers.iter().map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if self.writes.len() >= super::WRITES_PENDING_MAX {
+                break;
+            }
+            let Some(group) = self.consumers.get(&id).cloned() else {
+                continue;
+            };
+            let mut all_expired = self.latest.doubted_of_group(&id).next().is_none();
+            let mut records = Vec::new();
+            for (topic, partition, offset) in self.latest.of_group(&id) {
+                let until_ms = offset.expire_timestamp_ms.unwrap_or_else(|| {
+                    offset
+                        .commit_timestamp_ms
+                        .saturating_add(self.config.offsets_retention_ms)
+                });
+                if (self.now_ms as i64) >= until_ms && !group.is_subscribed_to(topic) {
+                    records.push(tombstone(&id, topic, partition));
+                } else {
+                    all_expired = false;
+                }
+            }
+            if all_expired && group.is_empty() {
+                self.delete_consumer_group(&id);
+            } else {
+                self.write_in_parts(records, Vec::new());
+            }
+        }
+    }
+
+    /// All has been replayed: members get a whole session's time to be heard from.
+    pub(super) fn consumers_loaded(&mut self) {
+        self.consumers_committed = self.consumers.clone();
+        self.consumers_restored();
+    }
+
+    /// Sets the timers that are missing, and has all groups look at their topics again.
+    pub(super) fn consumers_restored(&mut self) {
+        let groups = self.consumers.clone();
+        for (id, group) in groups.iter() {
+            self.stale.insert(id.clone());
+            for member in group.members() {
+                if self.timers.deadline(&session(id, &member.id)).is_none() {
+                    self.expect_beat(id, &member.id);
+                }
+                let is_revoking = member.current.state == MemberState::UnrevokedPartitions;
+                if is_revoking && self.timers.deadline(&rebalance(id, &member.id)).is_none() {
+                    let timer = RebalanceTimer::Set {
+                        epoch: member.current.epoch,
+                        within_ms: u64::try_from(member.subscription.rebalance_timeout_ms).unwrap_or(0),
+                    };
+                    self.set_rebalance_timer(id, &member.id, timer);
+                }
+            }
+        }
+    }
+}
+
+/// Checks that offsets are committed by a member, in its epoch or in one since which it has held the partitions.
+pub(super) fn check_commit(group: &Group, commit: &Commit, is_transactional: bool) -> Result<(), Error> {
+    if commit.generation < 0 && group.is_empty() {
+        return Ok(());
+    }
+    let says_no_member =
+        commit.generation == -1 && commit.member_id.is_empty() && commit.instance_id.is_none();
+    if is_transactional && says_no_member {
+        return Ok(());
+    }
+    let member = group.member(&commit.member_id).ok_or(Error::UnknownMember)?;
+    let is_classic = member.subscription.classic.is_some();
+    if !is_transactional && !is_classic && !commit.knows_group_not_found {
+        return Err(Error::UnsupportedVersion);
+    }
+    let stale = match is_classic || is_transactional {
+        true => Error::IllegalGeneration,
+        false => Error::StaleMemberEpoch,
+    };
+    match commit.generation.cmp(&member.current.epoch) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(stale),
+        std::cmp::Ordering::Less => commit
+            .partitions
+            .iter()
+            .all(|partition| member.held_since(partition.topic_id, partition.partition, commit.generation))
+            .then_some(())
+            .ok_or(stale),
+    }
+}
+
+fn of_group(id: &Text, records: Vec<crate::group::consumer::Record>) -> Vec<Record> {
+    let one = |record| Record::Consumer {
+        group: id.clone(),
+        record,
+    };
+    records.into_iter().map(one).collect()
+}
+
+fn rebalance(group: &Text, member: &Text) -> Key {
+    Key::Rebalance {
+        group: group.clone(),
+        member: member.clone(),
+    }
+}
