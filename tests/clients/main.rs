@@ -9,6 +9,7 @@ mod eventually;
 mod fleet;
 mod kafka_tools;
 mod kcat;
+mod modern_groups;
 mod scram;
 mod tools;
 mod transactions;

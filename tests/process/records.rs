@@ -116,3 +116,71 @@ fn group_of_three_splits_six_partitions_and_splits_again_without_skipping() {
     }
     assert_eq!(seen, (0..1_200).collect::<BTreeSet<_>>());
 }
+
+/// A consumer of the new group protocol (KIP-848).
+fn modern_member(fleet: &Fleet, topic: &str) -> BaseConsumer {
+    let member: BaseConsumer = config(fleet.bootstrap())
+        .set("group.id", "modern")
+        .set("group.protocol", "consumer")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("create a member");
+    member.subscribe(&[topic]).expect("subscribe");
+    member
+}
+
+#[test]
+fn members_of_the_new_group_protocol_share_partitions_and_take_over_from_one_another() {
+    let fleet = Fleet::start(&manifests(3, &[("modern", 6, 3)]));
+    let values = |from: usize| -> Vec<(Option<&'static str>, String)> {
+        (from..from + 600).map(|n| (None, format!("{n}"))).collect()
+    };
+    let mut members = vec![modern_member(&fleet, "modern")];
+    let mut seen = BTreeSet::new();
+    // One by itself, two, one of them again, and one that finds its topic by a regular expression.
+    for (from, shares) in [
+        (0, vec![6]),
+        (600, vec![3, 3]),
+        (1_200, vec![6]),
+        (1_800, vec![6]),
+    ] {
+        if shares.len() > members.len() {
+            members.push(modern_member(&fleet, "modern"));
+        } else if shares.len() < members.len() {
+            members.remove(0);
+        } else if from == 1_800 {
+            members = vec![modern_member(&fleet, "^mod.*")];
+        }
+        assert_eq!(
+            produce(fleet.bootstrap(), "modern", &values(from), "none").len(),
+            600
+        );
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            for member in &members {
+                if let Some(Ok(message)) = member.poll(Duration::from_millis(5)) {
+                    let value = std::str::from_utf8(message.payload().expect("a value")).expect("text");
+                    seen.insert(value.parse::<usize>().expect("a number"));
+                    member
+                        .commit_message(&message, rdkafka::consumer::CommitMode::Async)
+                        .expect("commit");
+                }
+            }
+            let held: Vec<usize> = members
+                .iter()
+                .map(|member| member.assignment().map_or(0, |assigned| assigned.count()))
+                .collect();
+            if seen.len() == from + 600 && held == shares {
+                break;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {} records seen, shares {held:?} of {shares:?}",
+                seen.len(),
+                from + 600
+            );
+        }
+    }
+    assert_eq!(seen, (0..2_400).collect::<BTreeSet<_>>());
+}

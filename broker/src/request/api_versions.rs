@@ -17,11 +17,19 @@ struct Feature {
 }
 
 /// Those whose part of the broker works.
-const FEATURES: &[Feature] = &[Feature {
-    name: "transaction.version",
-    levels: (0, 2),
-    finalized: 2,
-}];
+const FEATURES: &[Feature] = &[
+    // Consumer groups of the new protocol (KIP-848).
+    Feature {
+        name: "group.version",
+        levels: (0, 1),
+        finalized: 1,
+    },
+    Feature {
+        name: "transaction.version",
+        levels: (0, 2),
+        finalized: 2,
+    },
+];
 
 /// Answers what is served, and what is finalized.
 pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -145,16 +153,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn second_version_of_transactions_is_finalized() {
-        for (version, supported) in [(3, 0), (4, 1)] {
+    async fn new_groups_and_the_second_version_of_transactions_are_finalized() {
+        for (version, supported) in [(3, 0), (4, 2)] {
             let response = handle(&testing::context(version), request("librdkafka")).await;
             assert_eq!(response.supported_features.len(), supported);
-            let finalized = FinalizedFeatureKey {
-                name: "transaction.version".into(),
-                max_version_level: 2,
-                min_version_level: 2,
+            let finalized = |name, level| FinalizedFeatureKey {
+                name: Str::from_static(name),
+                max_version_level: level,
+                min_version_level: level,
             };
-            assert_eq!(response.finalized_features, [finalized]);
+            assert_eq!(
+                response.finalized_features,
+                [finalized("group.version", 1), finalized("transaction.version", 2)]
+            );
         }
     }
 

@@ -13,6 +13,8 @@ mod alter_partition_reassignments;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod config_entries;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod context;
 mod coordinator;
 mod create_acls;
@@ -108,6 +110,8 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeGroups, 0, 6),
     (ApiKey::ListGroups, 0, 5),
     (ApiKey::DeleteGroups, 0, 2),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    (ApiKey::ConsumerGroupDescribe, 0, 1),
     (ApiKey::OffsetDelete, 0, 0),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::DeleteTopics, 1, 6),
@@ -340,6 +344,12 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::DescribeGroups => call.response(&describe_groups::handle(&ctx, call.request(body)?).await),
         ApiKey::ListGroups => call.response(&list_groups::handle(&ctx, call.request(body)?).await),
         ApiKey::DeleteGroups => call.response(&delete_groups::handle(&ctx, call.request(body)?).await),
+        ApiKey::ConsumerGroupHeartbeat => {
+            call.response(&consumer_group_heartbeat::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            call.response(&consumer_group_describe::handle(&ctx, call.request(body)?).await)
+        }
         ApiKey::OffsetDelete => call.response(&offset_delete::handle(&ctx, call.request(body)?).await),
         ApiKey::CreateTopics => call.response(&create_topics::handle(&ctx, call.request(body)?).await),
         ApiKey::DeleteTopics => call.response(&delete_topics::handle(&ctx, call.request(body)?).await),

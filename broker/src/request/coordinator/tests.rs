@@ -1,3 +1,5 @@
+mod consumer;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,0 +1,143 @@
+//! ConsumerGroupDescribe: state and members of groups of the new protocol (KIP-848).
+
+use std::collections::BTreeMap;
+
+use flotilla_protocol::messages::consumer_group_describe_response::{
+    Assignment, DescribedGroup, Member, TopicPartitions,
+};
+use flotilla_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
+use flotilla_protocol::{ErrorCode, Str};
+use futures::future::join_all;
+
+use super::Context;
+use super::coordinator::{code, optional_wire, text, wire};
+use crate::auth::{Operation, ResourceType};
+use crate::group::consumer::{Described, DescribedMember, Partitions, Refused};
+use crate::group::{Error, Reply, Request, Text};
+use crate::metadata::Image;
+
+/// Members that speak the classic protocol, and those that speak this one.
+const CLASSIC_MEMBER: i8 = 0;
+const CONSUMER_MEMBER: i8 = 1;
+
+/// Describes each group that the client may see.
+pub(super) async fn handle(
+    ctx: &Context,
+    request: ConsumerGroupDescribeRequest,
+) -> ConsumerGroupDescribeResponse {
+    let image = ctx.image();
+    let mut groups = Vec::with_capacity(request.group_ids.len());
+    let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
+    for name in request.group_ids {
+        if ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
+            let partition = ctx.broker.groups.partition_of(&image, &name);
+            by_partition.entry(partition).or_default().push(text(&name));
+        } else {
+            groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
+        }
+    }
+    let asked = by_partition.into_iter().map(async |(partition, names)| {
+        let request = Request::ConsumerDescribe(names.clone());
+        let reply = match partition {
+            Some(partition) => ctx.broker.groups.ask_shard(partition, request).await,
+            None => request.refused(Error::NotCoordinator),
+        };
+        let all = |error: Error| names.iter().map(|_| Err(Refused::from(error))).collect();
+        let found: Vec<Result<Described, Refused>> = match reply {
+            Reply::ConsumerDescribe(Ok(found)) => found,
+            Reply::ConsumerDescribe(Err(error)) => all(error),
+            _ => all(Error::Unexpected),
+        };
+        names.into_iter().zip(found).collect::<Vec<_>>()
+    });
+    for (name, found) in join_all(asked).await.into_iter().flatten() {
+        groups.push(match found {
+            Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
+            Err(Refused { error, message }) => refusal(wire(&name), code(error), message),
+        });
+    }
+    ConsumerGroupDescribeResponse {
+        groups,
+        ..ConsumerGroupDescribeResponse::default()
+    }
+}
+
+fn described(ctx: &Context, image: &Image, found: &Described, with_operations: bool) -> DescribedGroup {
+    let topics = found.members.iter().flat_map(|member| {
+        let ids = member.assigned.topics().chain(member.target.topics());
+        let by_id = ids.filter_map(move |(id, _)| image.topic_by_id(id).map(|topic| &*topic.name));
+        by_id.chain(member.subscription.topics.iter().map(|topic| &**topic))
+    });
+    let mut topics: Vec<&str> = topics.collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let may_see = |topic: &str| ctx.allowed_in(image, Operation::Describe, ResourceType::Topic, topic);
+    if !topics.into_iter().all(may_see) {
+        return refusal(
+            wire(&found.group),
+            ErrorCode::TopicAuthorizationFailed,
+            Some("the group subscribes to topics that this client may not describe".to_owned()),
+        );
+    }
+    DescribedGroup {
+        group_id: wire(&found.group),
+        group_state: Str::from_static(found.state.name()),
+        group_epoch: found.epoch,
+        assignment_epoch: found.target_epoch,
+        assignor_name: wire(&found.assignor),
+        members: found
+            .members
+            .iter()
+            .map(|member| described_member(ctx, image, member))
+            .collect(),
+        authorized_operations: match with_operations {
+            true => ctx.authorized_operations(image, ResourceType::Group, &found.group),
+            false => super::OPERATIONS_NOT_ASKED,
+        },
+        ..DescribedGroup::default()
+    }
+}
+
+fn described_member(ctx: &Context, image: &Image, member: &DescribedMember) -> Member {
+    let told = &member.subscription;
+    Member {
+        member_id: wire(&member.member_id),
+        instance_id: optional_wire(told.instance_id.as_ref()),
+        rack_id: optional_wire(told.rack_id.as_ref()),
+        member_epoch: member.epoch,
+        client_id: wire(&told.client_id),
+        client_host: wire(&told.client_host),
+        subscribed_topic_names: told.topics.iter().map(|topic| wire(topic)).collect(),
+        subscribed_topic_regex: optional_wire(told.regex.as_ref().filter(|regex| !regex.is_empty())),
+        assignment: assignment(image, &member.assigned),
+        target_assignment: assignment(image, &member.target),
+        member_type: match (ctx.version, &told.classic) {
+            (0, _) => Member::default().member_type,
+            (_, Some(_)) => CLASSIC_MEMBER,
+            (_, None) => CONSUMER_MEMBER,
+        },
+    }
+}
+
+/// Topics that are gone meanwhile have no name, and are left out.
+fn assignment(image: &Image, partitions: &Partitions) -> Assignment {
+    let topic_partitions = partitions.topics().filter_map(|(topic_id, partitions)| {
+        Some(TopicPartitions {
+            topic_id,
+            topic_name: wire(&image.topic_by_id(topic_id)?.name),
+            partitions: partitions.iter().copied().collect(),
+        })
+    });
+    Assignment {
+        topic_partitions: topic_partitions.collect(),
+    }
+}
+
+fn refusal(name: Str, error: ErrorCode, message: Option<String>) -> DescribedGroup {
+    DescribedGroup {
+        group_id: name,
+        error_code: error.into(),
+        error_message: message.map(Into::into),
+        ..DescribedGroup::default()
+    }
+}
