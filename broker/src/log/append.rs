@@ -96,6 +96,7 @@ impl Log {
         let first_end = self.log_end;
         let mut good: Vec<Placed> = Vec::new();
         let mut expected = self.log_end;
+        let mut inside = None;
         let mut refused = None;
         for parsed in parse_batches(batches) {
             let checked = match parsed {
@@ -103,6 +104,10 @@ impl Log {
                 Err(error) => Err(Error::Batch(error)),
                 Ok((position, header, batch)) => match check(batch, Origin::Log) {
                     Ok(_) if header.base_offset >= expected => Ok((position, header)),
+                    Ok(_) if good.is_empty() && self.begins_inside(&header) => {
+                        inside = Some((header.base_offset, self.log_start));
+                        Ok((position, header))
+                    }
                     Ok(_) => Err(Error::Unordered {
                         expected,
                         found: header.base_offset,
@@ -121,6 +126,9 @@ impl Log {
                 }
             }
         }
+        if let Some((base, _)) = inside {
+            self.start_over_at(base)?;
+        }
         let mut rest = good.as_slice();
         while !rest.is_empty() {
             let (run, after) = rest.split_at(self.fitting(rest));
@@ -135,6 +143,9 @@ impl Log {
                 .collect();
             self.write(&batches[start..end], &placed, now_ms)?;
         }
+        if let Some((_, start)) = inside {
+            self.advance_start(start)?;
+        }
         // What other brokers sent lies in the buffer of a whole response: too much to keep for the tail.
         self.tail.clear();
         if let Some(error) = refused {
@@ -146,6 +157,11 @@ impl Log {
             log_append_time_ms: None,
             size_bytes: good.iter().map(|(_, header)| header.size_bytes()).sum(),
         }))
+    }
+
+    /// Whether the log is still empty and begins inside of that batch, as DeleteRecords may have it: then the batch comes first, whole.
+    fn begins_inside(&self, header: &BatchHeader) -> bool {
+        self.size_bytes == 0 && header.base_offset < self.log_start && header.next_offset() > self.log_start
     }
 
     /// How many of these batches go into one segment together; at least one.

@@ -448,3 +448,40 @@ async fn follower_that_has_not_synced_holds_the_acknowledgement_back() {
     );
     waiting.await.unwrap();
 }
+
+/// DeleteRecords leaves a log that begins inside of a batch: what comes later gets that batch, whole, as its first.
+#[tokio::test]
+async fn replica_that_comes_after_records_were_deleted_inside_of_a_batch_is_filled() {
+    let fleet = Fleet::new(image([
+        broker(0, 1),
+        broker(1, 1),
+        topic("orders", 1),
+        partition(1, 0, &[0, 1], &[0], 3),
+    ]));
+    let first = fleet.start(BrokerId(0), Arc::default(), 1);
+    until_leads(&first.replicas, 3).await;
+    put(&first.replicas, &["a", "b", "c"]).await;
+    fleet.fence(BrokerId(1)).await;
+    let low = first
+        .replicas
+        .delete_records(key(1, 0), Some(Offset(2)), SOON)
+        .await;
+    assert_eq!(low, Ok(Offset(2)));
+    let second = fleet.start(BrokerId(1), Arc::default(), 2);
+    fleet.register(BrokerId(1), 2).await;
+    fleet.until_in_sync(&[0, 1]).await;
+    put(&first.replicas, &["d"]).await;
+    assert_eq!(second.replicas.log_end(key(1, 0)), Some(Offset(4)));
+    let ends = |replicas: &Replicas| {
+        let hosted = replicas.hosted(key(1, 0)).unwrap();
+        let state = hosted.here().unwrap();
+        (state.log.log_start(), state.log.log_end())
+    };
+    assert_eq!(ends(&second.replicas), (Offset(2), Offset(4)));
+    // It can lead, and shows what is left.
+    fleet.kill(first, 0);
+    fleet.fence(BrokerId(0)).await;
+    until_leads(&second.replicas, 4).await;
+    let found = read_all(&second.replicas, key(1, 0), Upto::LogEnd).await;
+    assert_eq!(found.last(), Some(&(3, "d".to_owned())));
+}
