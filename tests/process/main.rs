@@ -18,6 +18,7 @@ mod manifests;
 #[allow(dead_code)]
 mod on_disk;
 mod quotas;
+mod racks;
 mod raw;
 mod records;
 mod roll;

@@ -416,7 +416,7 @@ impl Leader {
 
     /// Whether the controller would take `broker` into the set: it stands, and it fetches under the registration that
     /// stands (KIP-841, 903). Otherwise a broker that came back with an emptied disk could become leader.
-    fn is_eligible(&self, broker: BrokerId, progress: &Progress) -> bool {
+    pub(super) fn is_eligible(&self, broker: BrokerId, progress: &Progress) -> bool {
         progress.broker_epoch.is_some() && self.standing.get(&broker).copied() == progress.broker_epoch
     }
 

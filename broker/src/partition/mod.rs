@@ -3,6 +3,7 @@
 //! outputs are effects: no disk, no network, no clock, so that a simulation can drive them.
 //!
 //! - [`leader::Leader`]: high watermark, in-sync replicas, who waits for acknowledgement (KIP-101, 279, 320, 841, 903, 966).
+//! - [`leader::Leader::nearest`]: which follower may serve a consumer in the leader's place (KIP-392).
 //! - [`follower::Follower`]: where to fetch from, where to truncate, how high the watermark may go (KIP-279, 595).
 //! - [`producer_state::ProducerState`]: which batches are new, repeated or missing, and where transactions are open (KIP-98, 360).
 //! - [`verification::Guard`]: the answer of a transaction's coordinator still holds when its first batch is appended (KIP-890).
@@ -11,6 +12,7 @@
 pub mod follower;
 pub mod isr;
 pub mod leader;
+pub mod nearest;
 pub mod producer_state;
 pub mod progress;
 pub mod verification;

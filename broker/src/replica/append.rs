@@ -379,6 +379,7 @@ impl Hosted {
                 state.high_watermark = offset.min(state.log.log_end()).max(state.high_watermark);
                 let committed = state.high_watermark;
                 state.log.committed(committed);
+                state.wake_all();
             }
             Effect::LogStart(offset) => {
                 // Nothing goes that is not known here as committed.

@@ -91,6 +91,14 @@ pub enum ReadError {
         /// What is committed.
         high_watermark: Offset,
     },
+    /// A follower, asked by a consumer, does not have that offset (KIP-392).
+    #[error("offset {asked} is not here yet: this follower's log ends at {log_end}")]
+    NotHereYet {
+        /// What was asked for.
+        asked: Offset,
+        /// Where the log ends.
+        log_end: Offset,
+    },
     /// A new leader does not know yet what is committed.
     #[error("epoch {0} has only begun: what is committed is not known yet")]
     NotAvailableYet(LeaderEpoch),

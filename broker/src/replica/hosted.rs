@@ -371,6 +371,8 @@ impl Hosted {
             Role::Follower(_) => {
                 state.log.disbelieve_epochs_above(epoch);
                 state.role = Role::Follower(Follower::new(leader, epoch));
+                // Consumers that are served here believe in the epoch before.
+                state.wake_all();
                 return Became::Same;
             }
             Role::Leader(_) | Role::Idle => {}

@@ -4,6 +4,7 @@ use super::error::{ReadError, Unavailable};
 use super::hosted::Hosted;
 use super::read::{Part, Query, Reader};
 use super::{PartitionKey, Replicas};
+use flotilla_protocol::BrokerId;
 use futures::FutureExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,8 @@ use tokio::time::{Instant, timeout_at};
 pub struct Fetch {
     /// Who fetches.
     pub reader: Reader,
+    /// The brokers near a consumer, one of which it is sent to where that can serve it (KIP-392). None: only leaders serve it.
+    pub near: Option<Vec<BrokerId>>,
     /// How long to wait for `bytes_min`.
     pub wait_max: Duration,
     /// With how many bytes it is answered early.
@@ -144,8 +147,9 @@ impl Replicas {
                     // A batch larger than the room there is goes all the same, and the room is paid for afterwards.
                     let min_one_batch =
                         !is_held_back && (bytes == 0 || (is_throttled && bytes < fetch.bytes_max));
+                    let near = fetch.near.as_deref();
                     hosted
-                        .fetch(query, fetch.reader, left, min_one_batch, counts)
+                        .fetch(query, fetch.reader, near, left, min_one_batch, counts)
                         .await
                 }
                 None => Err(Unavailable::NotHosted.into()),
@@ -158,7 +162,7 @@ impl Replicas {
                     let tells_more = fetch.reader.is_replica()
                         && !is_held_back
                         && part.high_watermark > query.high_watermark;
-                    enough |= part.diverging.is_some() || tells_more;
+                    enough |= part.diverging.is_some() || part.preferred.is_some() || tells_more;
                 }
                 Err(_) => enough = true,
             }

@@ -96,6 +96,8 @@ pub struct Part {
     pub size_bytes: usize,
     /// Where to go on.
     pub next_offset: Offset,
+    /// The replica that a consumer is to fetch from instead (KIP-392). Then there are no records.
+    pub preferred: Option<BrokerId>,
     /// For readers of what is decided: transactions that were aborted, of which there may be records here.
     pub aborted: Vec<Aborted>,
 }
@@ -124,22 +126,19 @@ pub struct Listed {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
-/// Leads or follows, in the epoch that the asker believes in.
-fn has_role(state: &State, asked: LeaderEpoch) -> Result<(), Unavailable> {
-    let epoch = match &state.role {
-        Role::Leader(leader) => leader.epoch(),
-        Role::Follower(follower) => follower.epoch(),
+/// Leads, or (none) follows, in the epoch that the asker believes in.
+fn role_of(state: &State, asked: LeaderEpoch) -> Result<Option<&Leader>, Unavailable> {
+    let (epoch, leader) = match &state.role {
+        Role::Leader(leader) => (leader.epoch(), Some(&**leader)),
+        Role::Follower(follower) => (follower.epoch(), None),
         Role::Idle => return Err(Unavailable::NotLeader),
     };
-    Ok(check_epoch(asked, epoch)?)
+    check_epoch(asked, epoch)?;
+    Ok(leader)
 }
 
 fn leader_of(state: &State, asked: LeaderEpoch) -> Result<&Leader, Unavailable> {
-    has_role(state, asked)?;
-    match &state.role {
-        Role::Leader(leader) => Ok(leader),
-        _ => Err(Unavailable::NotLeader),
-    }
+    role_of(state, asked)?.ok_or(Unavailable::NotLeader)
 }
 
 fn bound(state: &State, upto: Upto) -> Offset {
@@ -160,11 +159,13 @@ enum Begun {
 }
 
 impl Hosted {
-    /// Reads for a fetch. With `counts`, a follower's progress is counted: once a fetch.
+    /// Reads for a fetch. With `counts`, a follower's progress is counted: once a fetch. A consumer is served by the leader, and with `near` by any
+    /// replica; the leader may then name it one of those.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         query: &Query,
         reader: Reader,
+        near: Option<&[BrokerId]>,
         bytes_max: usize,
         min_one_batch: bool,
         counts: bool,
@@ -172,7 +173,7 @@ impl Hosted {
         let mut counts = counts;
         for _ in 0..PLANS_MAX {
             let (mut part, plan, search) =
-                match self.begin(query, reader, bytes_max, min_one_batch, counts)? {
+                match self.begin(query, reader, near, bytes_max, min_one_batch, counts)? {
                     Begun::Done(part) => return Ok(part),
                     Begun::Reading(part, plan, search) => (part, plan, search),
                 };
@@ -200,6 +201,7 @@ impl Hosted {
         &self,
         query: &Query,
         reader: Reader,
+        near: Option<&[BrokerId]>,
         bytes_max: usize,
         min_one_batch: bool,
         counts: bool,
@@ -207,12 +209,15 @@ impl Hosted {
         let _span = self.span().entered();
         tracing::trace!("read");
         let mut state = self.lock()?;
-        match reader {
-            Reader::Peer => has_role(&state, query.leader_epoch)?,
-            Reader::Consumer { .. } | Reader::Replica { .. } => {
-                leader_of(&state, query.leader_epoch).map(|_| ())?
-            }
-        }
+        let leader = match reader {
+            Reader::Consumer { .. } if near.is_some() => role_of(&state, query.leader_epoch)?,
+            Reader::Peer => role_of(&state, query.leader_epoch)?,
+            Reader::Consumer { .. } | Reader::Replica { .. } => Some(leader_of(&state, query.leader_epoch)?),
+        };
+        let is_leader = leader.is_some();
+        let preferred = leader
+            .zip(near)
+            .and_then(|(leader, near)| leader.nearest(near, query.offset));
         let (log_start, log_end) = (state.log.log_start(), state.log.log_end());
         let out_of_range = ReadError::OutOfRange {
             asked: query.offset,
@@ -235,6 +240,13 @@ impl Hosted {
             }
         };
         if diverging.is_none() {
+            if !is_leader && reader != Reader::Peer && query.offset > log_end {
+                // Whether there is such an offset only the leader knows: this replica may be behind.
+                return Err(ReadError::NotHereYet {
+                    asked: query.offset,
+                    log_end,
+                });
+            }
             if query.offset < log_start || query.offset > log_end {
                 return Err(out_of_range);
             }
@@ -250,10 +262,12 @@ impl Hosted {
             records: Vec::new(),
             size_bytes: 0,
             next_offset: query.offset,
+            preferred: preferred.filter(|_| diverging.is_none()),
             aborted: Vec::new(),
         };
         let bytes_max = bytes_max.min(query.bytes_max);
-        if part.diverging.is_some() || (bytes_max == 0 && !min_one_batch) {
+        let is_elsewhere = part.diverging.is_some() || part.preferred.is_some();
+        if is_elsewhere || (bytes_max == 0 && !min_one_batch) {
             return Ok(Begun::Done(part));
         }
         let plan = state
@@ -388,6 +402,7 @@ impl Hosted {
                     records: Vec::new(),
                     size_bytes: 0,
                     next_offset: from,
+                    preferred: None,
                     aborted: Vec::new(),
                 };
                 (part, plan)

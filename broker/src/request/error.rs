@@ -143,7 +143,7 @@ pub fn of_read(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::Unavailable(unavailable) => of_unavailable(unavailable),
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        ReadError::NotAvailableYet(_) => ErrorCode::OffsetNotAvailable,
+        ReadError::NotAvailableYet(_) | ReadError::NotHereYet { .. } => ErrorCode::OffsetNotAvailable,
         // The leader may not have heard of a new replica yet: that one tries again.
         ReadError::NotAReplica(_) => ErrorCode::UnknownLeaderEpoch,
         ReadError::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,

@@ -1,11 +1,13 @@
 //! Fetch: records out, to consumers and to followers.
 
 use super::leader_hint::LeaderHints;
+use super::partition_view::is_reachable;
 use super::{Context, error};
 use crate::auth::{Operation, ResourceType};
 use crate::log::Aborted;
-use crate::metadata::Image;
+use crate::metadata::{Broker, Image};
 use crate::replica::{Fetch, Part, PartitionKey, Query, ReadError, Reader};
+use flotilla_control::settings::ReplicaSelector;
 use flotilla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use flotilla_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
@@ -20,6 +22,8 @@ use std::time::Duration;
 
 /// `isolation.level=read_committed`.
 const READ_COMMITTED: i8 = 1;
+/// The first version in which consumers say where they are, and followers serve them (KIP-392).
+const FOLLOWERS_VERSION: i16 = 11;
 /// The version that followers speak.
 const REPLICA_VERSION: i16 = 18;
 
@@ -60,6 +64,9 @@ pub(crate) async fn handle(ctx: &Context, mut request: FetchRequest) -> FetchRes
     let (mut fetch, mut topics) = look_up(&image, &request, reader, bytes_max, |topic| {
         find(ctx, &image, &topic.topic, topic.topic_id)
     });
+    if matches!(reader, Reader::Consumer { .. }) && ctx.version >= FOLLOWERS_VERSION {
+        fetch.near = Some(near(ctx, &image, &request.rack_id));
+    }
     let parts = read(ctx, image, &mut fetch, &mut topics).await;
     let response = respond(topics, parts, reader);
     if !is_follower {
@@ -122,6 +129,7 @@ fn look_up(
     let bytes_max = size(bytes_max);
     let mut fetch = Fetch {
         reader,
+        near: None,
         wait_max: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         bytes_min: size(request.min_bytes).min(bytes_max),
         bytes_max,
@@ -258,6 +266,19 @@ fn reader(
     }
 }
 
+/// The brokers to which a consumer of `rack` may be sent: those of its rack that live and that it can reach. None where this one is near enough.
+fn near(ctx: &Context, image: &Image, rack: &str) -> Vec<BrokerId> {
+    let is_near = |broker: &Broker| broker.rack() == Some(rack);
+    let serves_all = ctx.broker.settings().replica_selector_class == ReplicaSelector::Leader;
+    if serves_all || rack.is_empty() || image.broker(ctx.broker.id).is_some_and(|own| is_near(own)) {
+        return Vec::new();
+    }
+    let brokers = image
+        .brokers()
+        .filter(|broker| is_near(broker) && broker.is_alive() && is_reachable(ctx, image, broker.id));
+    brokers.map(|broker| broker.id).collect()
+}
+
 fn find(ctx: &Context, image: &Image, name: &Str, id: Uuid) -> Result<Uuid, ErrorCode> {
     let topic = if ctx.version >= 13 {
         Some(image.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)?)
@@ -336,6 +357,7 @@ fn partition(index: i32, part: Result<Part, ReadError>, reader: Reader) -> Parti
                     end_offset: end.end.0,
                 }),
             aborted_transactions: read_committed.then(|| part.aborted.iter().map(aborted).collect()),
+            preferred_read_replica: part.preferred.map_or(-1, |broker| broker.0),
             records: Some(part.records.into()),
             ..PartitionData::default()
         },

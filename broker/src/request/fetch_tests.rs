@@ -1,6 +1,7 @@
 use super::*;
-use crate::auth::Principal;
+use crate::auth::{Authorizer, Principal};
 use crate::broker::Broker;
+use crate::metadata::Fact;
 use crate::replica::testing::{broker, image, partition, topic, topic_id};
 use crate::replica::{Acks, Origin};
 use crate::request::Session;
@@ -381,4 +382,130 @@ async fn all_partitions_together_stay_within_the_limit_but_for_the_first_batch()
     assert!((one..=5000).contains(&some), "{some}");
     assert_eq!(bytes(i32::MAX).await, 10 * one);
     assert_eq!(bytes(-1).await, one);
+}
+
+/// As [`broker`], in that rack.
+fn broker_in(id: i32, rack: &str) -> Fact {
+    let Fact::Broker(mut own) = broker(id, 1) else {
+        unreachable!("a broker is a broker")
+    };
+    own.rack = rack.to_owned();
+    Fact::Broker(own)
+}
+
+/// Broker 0 of rack `a` leads; broker 1 of rack `b` and broker 2 of rack `c`, which is fenced, are in sync with it.
+async fn across_racks(selector: Option<&str>) -> Context {
+    let Fact::Broker(mut fenced) = broker_in(2, "c") else {
+        unreachable!("a broker is a broker")
+    };
+    fenced.fenced = true;
+    let image = image([
+        broker_in(0, "a"),
+        broker_in(1, "b"),
+        Fact::Broker(fenced),
+        topic("orders", 1),
+        partition(1, 0, &[0, 1, 2], &[0, 1, 2], 3),
+    ]);
+    let mut config = crate::broker::testing::config();
+    let selector = selector.map(|class| ("replica.selector.class".to_owned(), class.to_owned()));
+    config.settings.extend(selector);
+    let broker = Broker::in_memory_configured(config, image, Authorizer::none());
+    let ctx = context_of(broker, Principal::anonymous(), 18);
+    for id in [1, 2] {
+        let session = Session {
+            peer_broker: Some(BrokerId(id)),
+            ..Session::clone(&ctx.session)
+        };
+        let follower = Context {
+            session: Arc::new(session),
+            ..ctx.clone()
+        };
+        let fetched = handle(&follower, as_replica(&ctx, id, 100 + i64::from(id))).await;
+        assert_eq!(code(&fetched), ErrorCode::None);
+    }
+    ctx
+}
+
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
+async fn preferred(ctx: &Context, rack: &'static str) -> i32 {
+    let fetch = FetchRequest {
+        rack_id: rack.into(),
+        ..request(ctx, 0, 0)
+    };
+    let response = handle(ctx, fetch).await;
+    assert_eq!(code(&response), ErrorCode::None);
+    only(&response).preferred_read_replica
+}
+
+#[tokio::test]
+async fn consumer_is_sent_to_the_replica_of_its_rack() {
+    let ctx = across_racks(Some(RACK_AWARE)).await;
+    for (rack, expected) in [("a", -1), ("b", 1), ("c", -1), ("d", -1), ("", -1)] {
+        assert_eq!(preferred(&ctx, rack).await, expected, "rack `{rack}`");
+    }
+    for (version, expected) in [(10, -1), (11, 1), (12, 1)] {
+        let ctx = Context {
+            version,
+            ..ctx.clone()
+        };
+        assert_eq!(preferred(&ctx, "b").await, expected, "version {version}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_sent_elsewhere_is_told_at_once_and_in_its_session() {
+    let ctx = across_racks(Some(RACK_AWARE)).await;
+    let near = |fetch| FetchRequest {
+        rack_id: "b".into(),
+        max_wait_ms: 60_000,
+        ..fetch
+    };
+    let first = handle(&ctx, near(in_session(&ctx, 0, 0, 0))).await;
+    assert_eq!(only(&first).preferred_read_replica, 1);
+    assert_eq!(only(&first).high_watermark, 0);
+    let again = handle(&ctx, near(unchanged(&ctx, first.session_id, 1))).await;
+    assert_eq!(only(&again).preferred_read_replica, 1);
+}
+
+#[tokio::test]
+async fn leader_serves_all_where_no_selector_is_set() {
+    let ctx = across_racks(None).await;
+    assert_eq!(preferred(&ctx, "b").await, -1);
+}
+
+#[tokio::test]
+async fn follower_answers_consumers_and_says_what_it_cannot_know() {
+    let image = image([
+        broker(0, 1),
+        broker(1, 1),
+        topic("orders", 1),
+        partition(1, 0, &[1, 0], &[1], 3),
+    ]);
+    let ctx = context_of(Broker::in_memory(image), Principal::anonymous(), 11);
+    let fetched = async |version, offset, epoch| {
+        let ctx = Context {
+            version,
+            ..ctx.clone()
+        };
+        let mut fetch = request(&ctx, 0, offset);
+        fetch.topics[0].partitions[0].current_leader_epoch = epoch;
+        code(&handle(&ctx, fetch).await)
+    };
+    for (version, offset, epoch, expected) in [
+        (10, 0, 3, ErrorCode::NotLeaderOrFollower),
+        (11, 0, 3, ErrorCode::None),
+        (18, 0, 3, ErrorCode::None),
+        (11, 0, -1, ErrorCode::None),
+        (11, 0, 2, ErrorCode::FencedLeaderEpoch),
+        (11, 0, 4, ErrorCode::UnknownLeaderEpoch),
+        (11, 1, 3, ErrorCode::OffsetNotAvailable),
+        (11, -1, 3, ErrorCode::OffsetOutOfRange),
+    ] {
+        let answered = fetched(version, offset, epoch).await;
+        assert_eq!(
+            answered, expected,
+            "version {version}, offset {offset}, epoch {epoch}"
+        );
+    }
 }

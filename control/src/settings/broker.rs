@@ -1,5 +1,6 @@
 //! The settings of a broker, as it works with them.
 
+use super::replica_selector::ReplicaSelector;
 use super::value::Value;
 use super::{Scope, find};
 
@@ -196,6 +197,8 @@ broker_settings! {
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
     /// How long a follower may lag before it leaves the ISR, in milliseconds.
     replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
+    /// Which replica serves a consumer: the leader, or one of the consumer's rack (KIP-392).
+    replica_selector_class: ReplicaSelector = "replica.selector.class",
     /// The receive buffer of a follower's connection, in bytes; -1: the system's.
     replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
     /// How long a follower's request may take beyond the wait that it asks for, in milliseconds.
@@ -245,6 +248,6 @@ fn resolve<T: Value>(name: &'static str, set: &dyn Fn(&str) -> Option<String>) -
     set(name)
         .filter(|value| setting.check(value).is_ok())
         .and_then(|value| T::read(&value))
-        .or_else(|| T::read(setting.default?))
+        .or_else(|| T::read(setting.default.unwrap_or_default()))
         .expect("every default is of its field's type: a test reads them all")
 }

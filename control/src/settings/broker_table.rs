@@ -260,7 +260,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     s("replica.fetch.wait.max.ms", Int, Some("500"), Any, Restart),
     s("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), Any, Restart),
     s("replica.lag.time.max.ms", Long, Some("30000"), Any, Restart),
-    s("replica.selector.class", String, None, Any, Restart),
+    s("replica.selector.class", String, None, OneOf(&["org.apache.kafka.common.replica.RackAwareReplicaSelector"]), Restart),
     s("replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, Restart),
     s("replica.socket.timeout.ms", Int, Some("30000"), Any, Restart),
     s("replication.quota.window.num", Int, Some("11"), AtLeast(1), Restart),

@@ -9,6 +9,7 @@ mod broker_table;
 mod check;
 mod group_table;
 mod nearest;
+mod replica_selector;
 mod topic;
 mod topic_table;
 mod value;
@@ -17,6 +18,7 @@ use std::fmt;
 
 pub use broker::BrokerSettings;
 pub use check::{check_broker, check_group, check_topic};
+pub use replica_selector::ReplicaSelector;
 pub use topic::{CleanupPolicy, Compression, FlushPolicy, ThrottledReplicas, TimestampType, TopicConfig};
 
 /// The type of a setting's value, as Kafka's ConfigDef names them.

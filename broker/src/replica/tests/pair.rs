@@ -1,4 +1,5 @@
 mod mending;
+mod serving;
 
 use super::*;
 use crate::auth::{Authorizer, Principal};

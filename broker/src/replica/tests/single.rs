@@ -55,6 +55,7 @@ fn fetch(offset: i64, bytes_min: usize, wait_max: Duration) -> Fetch {
         reader: Reader::Consumer {
             read_committed: false,
         },
+        near: None,
         wait_max,
         bytes_min,
         bytes_max: 1 << 20,

@@ -20,6 +20,8 @@ pub(super) struct Consumer {
     knows_leader: bool,
     wants_latest: bool,
     asked_epoch: Option<LeaderEpoch>,
+    /// It asked another broker than the leader.
+    is_elsewhere: bool,
 }
 
 impl Consumer {
@@ -32,6 +34,7 @@ impl Consumer {
             knows_leader: false,
             wants_latest: false,
             asked_epoch: None,
+            is_elsewhere: false,
         }
     }
 
@@ -87,7 +90,11 @@ impl World {
             bytes_max: 2_048,
             high_watermark: Offset(i64::MAX),
         };
-        self.client_asks(client, to, Ask::Consume { key, query });
+        // Whichever replica is asked shows what is committed, or says that it cannot (KIP-392).
+        let anyone = self.dice.client.below(self.sites.len() as u64) as usize;
+        let from = if self.dice.client.chance(1, 3) { anyone } else { to };
+        consumer.is_elsewhere = from != to;
+        self.client_asks(client, from, Ask::Consume { key, query });
     }
 
     pub(super) fn consumer_answered(&mut self, client: usize, answer: Answer) {
@@ -140,6 +147,10 @@ impl World {
                     consumer.position = last.offset.plus(1);
                     consumer.last_epoch = Some(last.epoch);
                     self.counts.add("records consumed", read.len() as u64);
+                    if consumer.is_elsewhere {
+                        self.counts
+                            .add("records consumed from followers", read.len() as u64);
+                    }
                 }
                 consumer.wants_latest = self.dice.client.chance(1, 8);
                 us = self.dice.client.between(500, 20_000) as u64;

@@ -52,6 +52,7 @@ pub fn kinds() -> Vec<&'static str> {
         "reassignments ended",
         "records acknowledged",
         "records consumed",
+        "records consumed from followers",
         "truncations",
         "volumes failed",
     ];
@@ -86,6 +87,7 @@ mod tests {
         for (kind, least) in [
             ("records acknowledged", 1_000),
             ("records consumed", 1_000),
+            ("records consumed from followers", 100),
             ("leaderships", 5),
             ("truncations", 1),
             ("in-sync sets shrunk", 3),

@@ -547,6 +547,8 @@ impl World {
                     reader: Reader::Consumer {
                         read_committed: false,
                     },
+                    // Consumers of today's clients: followers serve them, too.
+                    near: Some(Vec::new()),
                     wait_max: std::time::Duration::from_millis(100),
                     bytes_min: 1,
                     bytes_max: 4_096,
