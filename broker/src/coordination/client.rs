@@ -1,6 +1,6 @@
 //! Reaches the controller, wherever it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flotilla_control::proto::coordination::{
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::driver::{Answer, Driver};
+use super::electorate::Electorate;
 use super::latest::{Metadata, WaitError};
 use super::quorum::Leadership;
 use super::watched::Voting;
@@ -67,6 +68,7 @@ struct Inner {
     remote: Arc<dyn Remote>,
     hint: Mutex<Option<BrokerId>>,
     observed: watch::Sender<Voting>,
+    electorate: OnceLock<Electorate>,
 }
 
 /// A broker's own share in the quorum.
@@ -106,6 +108,7 @@ impl Controller {
                 remote,
                 hint,
                 observed: watch::Sender::default(),
+                electorate: OnceLock::new(),
             }),
         }
     }
@@ -206,6 +209,16 @@ impl Controller {
     /// Follows what voters say of the quorum.
     pub(super) fn observed(&self) -> watch::Receiver<Voting> {
         self.inner.observed.subscribe()
+    }
+
+    /// Has voters changed through that from now on. Only the first one counts.
+    pub(super) fn join_electorate(&self, electorate: Electorate) {
+        let _ = self.inner.electorate.set(electorate);
+    }
+
+    /// What changes voters. None where nothing but this broker's memory is the quorum.
+    pub(super) fn electorate(&self) -> Option<Electorate> {
+        self.inner.electorate.get().cloned()
     }
 
     /// Learns who leads.

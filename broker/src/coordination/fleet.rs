@@ -3,10 +3,8 @@
 
 pub(super) mod credential;
 mod deletion;
-mod voters;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_control::proto::coordination::{DescribeQuorumRequest, DescribeQuorumResponse};
@@ -30,6 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::client::Controller;
+use super::electorate::{Electorate, HANDED_ON};
 use super::latest::Subscription;
 use super::listener::caller;
 use super::options::Options;
@@ -55,8 +54,8 @@ pub struct Fleet {
     pub peers: Peers,
     /// What the controller goes by.
     pub options: Options,
-    /// One change of the quorum at a time.
-    pub changing: Arc<tokio::sync::Mutex<()>>,
+    /// Changes who votes.
+    pub electorate: Electorate,
 }
 
 type Answer = Result<Response<ApplyResponse>, Status>;
@@ -68,14 +67,6 @@ fn applied(decided: Decided) -> ApplyResponse {
         changed: decided.changed,
         items: decided.items,
         credential: Vec::new(),
-    }
-}
-
-fn refused(refusal: Refusal, message: String) -> ApplyResponse {
-    ApplyResponse {
-        refusal: refusal.into(),
-        message,
-        ..ApplyResponse::default()
     }
 }
 
@@ -101,6 +92,14 @@ impl Fleet {
 
     async fn answer(&self, kind: Kind, dry_run: bool) -> Answer {
         self.ask(kind, dry_run).await.map(Response::new)
+    }
+
+    async fn change_voters(&self, request: Request<VoterRequest>, add: bool) -> Answer {
+        self.known(&request)?;
+        let handed_on = request.metadata().contains_key(HANDED_ON);
+        let leader = self.controller.known().filter(|_| !handed_on);
+        let changed = self.electorate.change(request.into_inner(), add, leader).await;
+        changed.map(Response::new)
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Members<'a> {
 type Outcome = Result<ApplyResponse, ApplyResponse>;
 type WriteError = RaftError<VoterId, ClientWriteError<VoterId, VoterNode>>;
 
-fn refused(refusal: Refusal, message: String) -> ApplyResponse {
+pub(super) fn refused(refusal: Refusal, message: String) -> ApplyResponse {
     ApplyResponse {
         refusal: refusal.into(),
         message,
@@ -99,7 +99,7 @@ impl Members<'_> {
         }
         if voters == [id] {
             let message = format!("voter {id} is the last one: add another one first");
-            return Err(refused(Refusal::NotSafeNow, message));
+            return Err(refused(Refusal::InvalidRequest, message));
         }
         if self.dry_run {
             return Ok(done(true));

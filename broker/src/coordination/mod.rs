@@ -5,6 +5,7 @@ mod carrier;
 mod client;
 mod connections;
 mod driver;
+mod electorate;
 mod fleet;
 mod following;
 mod frame;
@@ -59,6 +60,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::Disk;
+use electorate::Electorate;
 use fleet::Fleet;
 use listener::Incoming;
 use peers::Peers;
@@ -179,12 +181,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         carrier: Arc::new(peers.clone()),
     })
     .await?;
+    let electorate = Electorate::new(seat.service.clone(), peers.clone());
+    seat.controller.join_electorate(electorate.clone());
     let fleet = Fleet {
         service: seat.service.clone(),
         controller: seat.controller.clone(),
-        peers: peers.clone(),
         options,
-        changing: Arc::default(),
+        electorate,
+        peers: peers.clone(),
     };
     let knocking = connections
         .clone()

@@ -14,7 +14,7 @@ use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
 
 const TOPIC: &str = "__cluster_metadata";
 /// What the listener of the quorum's voters is called.
-const LISTENER: Str = Str::from_static("CONTROL");
+pub(super) const LISTENER: Str = Str::from_static("CONTROL");
 
 /// Describes the quorum as its leader sees it.
 pub(super) async fn handle(ctx: &Context, request: DescribeQuorumRequest) -> DescribeQuorumResponse {

@@ -5,6 +5,7 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod add_raft_voter;
 #[cfg(test)]
 mod admin_tests;
 mod alter_client_quotas;
@@ -38,6 +39,7 @@ mod describe_topic_partitions;
 mod describe_transactions;
 mod describe_user_scram_credentials;
 mod elect_leaders;
+mod electorate;
 mod end_txn;
 pub mod error;
 pub(crate) mod fetch;
@@ -61,6 +63,7 @@ mod offset_for_leader_epoch;
 mod partition_view;
 mod produce;
 mod quotas;
+mod remove_raft_voter;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
@@ -146,6 +149,8 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeLogDirs, 1, 5),
     (ApiKey::UnregisterBroker, 0, 0),
     (ApiKey::ListConfigResources, 0, 1),
+    (ApiKey::AddRaftVoter, 0, 1),
+    (ApiKey::RemoveRaftVoter, 0, 0),
 ];
 
 /// What is served on the reserved listener between brokers.
@@ -391,6 +396,8 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::UnregisterBroker => {
             call.response(&unregister_broker::handle(&ctx, call.request(body)?).await)
         }
+        ApiKey::AddRaftVoter => call.response(&add_raft_voter::handle(&ctx, call.request(body)?).await),
+        ApiKey::RemoveRaftVoter => call.response(&remove_raft_voter::handle(&ctx, call.request(body)?).await),
         ApiKey::ListConfigResources => {
             call.response(&list_config_resources::handle(&ctx, call.request(body)?).await)
         }

@@ -58,6 +58,11 @@ impl From<(ErrorCode, Option<String>)> for Outcome {
     }
 }
 
+/// How long a client waits that says so, in milliseconds.
+pub(super) fn wait_of(timeout_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).clamp(WAIT_MIN, WAIT_MAX)
+}
+
 /// Has the controller decide, and waits until the decision shows here. What is refused as a whole is an error.
 pub(super) async fn submit(
     ctx: &Context,
@@ -65,7 +70,7 @@ pub(super) async fn submit(
     validate_only: bool,
     asked: Asked,
 ) -> Result<Response, Outcome> {
-    let wait = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).clamp(WAIT_MIN, WAIT_MAX);
+    let wait = wait_of(timeout_ms);
     let request = Request {
         validate_only,
         request: Some(asked),

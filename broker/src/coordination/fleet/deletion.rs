@@ -12,7 +12,8 @@ use flotilla_protocol::{BrokerId, Uuid};
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::{Fleet, refused};
+use super::Fleet;
+use crate::coordination::members::refused;
 use crate::coordination::peers::{Purpose, said};
 
 /// One broker's answer about the ends of its logs.

@@ -327,7 +327,44 @@ async fn voters_are_added_and_removed_one_at_a_time_from_any_broker() {
     let last = said(operator_of(&brokers, CLUSTER, leader).remove_voter(voter(3 - leader, false))).await;
     assert!(last.changed);
     let refused = said(operator_of(&brokers, CLUSTER, leader).remove_voter(voter(leader, false))).await;
-    assert_eq!(refused.refusal(), Refusal::NotSafeNow);
+    assert_eq!(refused.refusal(), Refusal::InvalidRequest);
+    brokers.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn voters_are_added_and_removed_by_clients_of_any_broker() {
+    let mut brokers = Brokers::of(2, 1);
+    brokers.start_all().await;
+    brokers.config(1).bootstrapped = true;
+    let voter = VoterRequest {
+        broker_id: 1,
+        directory_id: directory(1).0.to_vec(),
+        address: brokers.running[&1].address().to_string(),
+        dry_run: false,
+    };
+    let limit = Duration::from_secs(30);
+    // The one that observes hands on to the one that leads.
+    let observer = brokers.running[&1].controller();
+    for (add, changed) in [(true, true), (true, false), (false, true), (false, false)] {
+        let answer = observer.change_voters(voter.clone(), add, limit).await.unwrap();
+        assert_eq!(
+            (answer.refusal(), answer.changed),
+            (Refusal::None, changed),
+            "add: {add}"
+        );
+    }
+    let no_directory = VoterRequest {
+        directory_id: vec![1; 3],
+        ..voter.clone()
+    };
+    let unanswered = observer
+        .change_voters(no_directory, true, limit)
+        .await
+        .unwrap_err();
+    assert!(
+        unanswered.to_string().contains("a directory id has 16 bytes"),
+        "{unanswered}"
+    );
     brokers.stop_all().await;
 }
 
