@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod administration;
 mod bench;
 mod chain;
 mod compacting;

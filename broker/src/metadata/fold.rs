@@ -63,7 +63,8 @@ impl Image {
     }
 
     fn fold_feature(&mut self, feature: &proto::FeatureLevel) {
-        if feature.level == 0 {
+        // Level 0 says something, too: the feature is off.
+        if feature.level < 0 {
             self.features.remove(&feature.name);
         } else {
             self.features.insert(feature.name.clone(), feature.level);
@@ -538,7 +539,7 @@ mod tests {
         let removals = [
             Fact::FeatureLevel(proto::FeatureLevel {
                 name: "flotilla.version".to_owned(),
-                level: 0,
+                level: -1,
             }),
             Fact::RemoveBroker(proto::RemoveBroker { broker_id: 1 }),
             Fact::RemoveBroker(proto::RemoveBroker { broker_id: 2 }),

@@ -1,35 +1,12 @@
 //! ApiVersions: what this broker serves (KIP-35, KIP-511, KIP-584).
 
 use super::{ANNOUNCED, Context};
+use crate::metadata::FEATURES;
 use flotilla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use flotilla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use flotilla_protocol::{ErrorCode, Str};
-
-/// A feature that changes what clients do.
-struct Feature {
-    name: &'static str,
-    /// The oldest and the newest level.
-    levels: (i16, i16),
-    /// What is finalized where the quorum says nothing else: what every broker of this `flotilla.version` can.
-    finalized: i16,
-}
-
-/// Those whose part of the broker works.
-const FEATURES: &[Feature] = &[
-    // Consumer groups of the new protocol (KIP-848).
-    Feature {
-        name: "group.version",
-        levels: (0, 1),
-        finalized: 1,
-    },
-    Feature {
-        name: "transaction.version",
-        levels: (0, 2),
-        finalized: 2,
-    },
-];
 
 /// Answers what is served, and what is finalized.
 pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -41,24 +18,22 @@ pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVer
     let supported_features = FEATURES
         .iter()
         // Clients before version 4 stumble over a minimum of 0 (KIP-1022).
-        .filter(|feature| ctx.version >= 4 || feature.levels.0 > 0)
+        .filter(|feature| ctx.version >= 4 || feature.oldest > 0)
         .map(|feature| SupportedFeatureKey {
             name: Str::from_static(feature.name),
-            min_version: feature.levels.0,
-            max_version: feature.levels.1,
+            min_version: level(feature.oldest),
+            max_version: level(feature.newest),
         })
         .collect();
     let finalized_features = FEATURES
         .iter()
-        .map(|feature| {
-            let raised = latest.image.feature(feature.name);
-            let level = raised.and_then(|level| i16::try_from(level).ok());
-            let level = level.unwrap_or(feature.finalized);
-            FinalizedFeatureKey {
-                name: Str::from_static(feature.name),
-                max_version_level: level,
-                min_version_level: level,
-            }
+        .map(|feature| (feature.name, level(feature.level(&latest.image))))
+        // What is off is not finalized.
+        .filter(|(_, level)| *level > 0)
+        .map(|(name, level)| FinalizedFeatureKey {
+            name: Str::from_static(name),
+            max_version_level: level,
+            min_version_level: level,
         })
         .collect();
     ApiVersionsResponse {
@@ -68,6 +43,11 @@ pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVer
         finalized_features,
         ..ApiVersionsResponse::default()
     }
+}
+
+/// As it goes over the wire.
+fn level(level: i32) -> i16 {
+    i16::try_from(level).unwrap_or(i16::MAX)
 }
 
 /// An error, with what would have been right: a client that asked in too new a version chooses from it.
@@ -154,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn new_groups_and_the_second_version_of_transactions_are_finalized() {
-        for (version, supported) in [(3, 0), (4, 2)] {
+        for (version, supported) in [(3, 1), (4, 3)] {
             let response = handle(&testing::context(version), request("librdkafka")).await;
             assert_eq!(response.supported_features.len(), supported);
             let finalized = |name, level| FinalizedFeatureKey {

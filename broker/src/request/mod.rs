@@ -77,6 +77,7 @@ mod transaction;
 mod transaction_tests;
 mod txn_offset_commit;
 mod unregister_broker;
+mod update_features;
 mod write_txn_markers;
 
 pub use context::{Context, OPERATIONS_NOT_ASKED};
@@ -149,6 +150,7 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DescribeLogDirs, 1, 5),
     (ApiKey::UnregisterBroker, 0, 0),
     (ApiKey::ListConfigResources, 0, 1),
+    (ApiKey::UpdateFeatures, 0, 2),
     (ApiKey::AddRaftVoter, 0, 1),
     (ApiKey::RemoveRaftVoter, 0, 0),
 ];
@@ -396,6 +398,7 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::UnregisterBroker => {
             call.response(&unregister_broker::handle(&ctx, call.request(body)?).await)
         }
+        ApiKey::UpdateFeatures => call.response(&update_features::handle(&ctx, call.request(body)?).await),
         ApiKey::AddRaftVoter => call.response(&add_raft_voter::handle(&ctx, call.request(body)?).await),
         ApiKey::RemoveRaftVoter => call.response(&remove_raft_voter::handle(&ctx, call.request(body)?).await),
         ApiKey::ListConfigResources => {

@@ -119,6 +119,7 @@ fn answer(draft: &mut Draft<'_, '_>, asked: &Asked) -> Result<Response, Refused>
         Asked::SetDrain(request) => restart::set_drain(draft, request),
         Asked::PrepareRestart(request) => restart::prepare(draft, request),
         Asked::FinalizeFeature(request) => features::finalize(draft, request),
+        Asked::UpdateFeatures(request) => features::update(draft, request),
     }
 }
 

@@ -8,7 +8,7 @@ fn the_first_broker_registers_fenced_and_sets_the_minimum_for_all() {
     assert_eq!(
         fleet.shown(&decision),
         [
-            "FeatureLevel(FeatureLevel { name: \"flotilla.version\", level: 1 })",
+            "feature flotilla.version 1",
             "config Broker `` min.insync.replicas=2",
             "broker 0 fenced"
         ]
@@ -385,5 +385,60 @@ fn a_feature_is_finalized_only_where_all_support_it_and_never_taken_back() {
     assert_eq!(
         finalize("x", 1),
         ["InvalidRequest: there is no feature `x`; there is `flotilla.version`"]
+    );
+}
+
+#[test]
+fn levels_of_features_go_where_their_updates_may_lead() {
+    let mut fleet = Fleet::of(1, "1");
+    let mut update = |updates: &[(&str, i32, i32)]| {
+        let updates = updates.iter().map(|(name, level, way)| proto::FeatureUpdate {
+            name: (*name).to_owned(),
+            level: *level,
+            upgrade_type: *way,
+        });
+        fleet.show(Asked::UpdateFeatures(proto::UpdateFeatures {
+            updates: updates.collect(),
+        }))
+    };
+    let refused = |name: &str, level: i32, why: &str| {
+        [format!(
+            "InvalidUpdateVersion: no feature was changed: {name} cannot be at level {level}: {why}"
+        )]
+    };
+    let (flotilla, transaction) = ("flotilla.version", "transaction.version");
+    for (name, level, way, why) in [
+        (transaction, 3, 1, "brokers support 0 to 2"),
+        (transaction, -1, 3, "brokers support 0 to 2"),
+        (transaction, 1, 1, "it is at 2, and an upgrade does not go down"),
+        (transaction, 1, 0, "there is no upgrade type 0"),
+        (transaction, 1, 4, "there is no upgrade type 4"),
+        (flotilla, 2, 1, "brokers support 1 to 1"),
+        (flotilla, 0, 3, "it is at 1, and never goes down"),
+        (
+            "metadata.version",
+            29,
+            1,
+            "brokers know no such feature, but flotilla.version, group.version, transaction.version",
+        ),
+    ] {
+        assert_eq!(update(&[(name, level, way)]), refused(name, level, why));
+    }
+    assert_eq!(update(&[(transaction, 2, 1), (flotilla, 1, 1)]), [""; 0]);
+    assert_eq!(update(&[]), [""; 0]);
+    for (level, way) in [(1, 2), (0, 3)] {
+        assert_eq!(
+            update(&[(transaction, level, way)]),
+            [format!("feature {transaction} {level}")]
+        );
+    }
+    let why = "it is at 0, and a downgrade does not go up";
+    assert_eq!(update(&[(transaction, 1, 2)]), refused(transaction, 1, why));
+    // All or none.
+    let both = update(&[(transaction, 2, 1), (flotilla, 2, 1)]);
+    assert_eq!(both, refused(flotilla, 2, "brokers support 1 to 1"));
+    assert_eq!(
+        update(&[(transaction, 2, 1)]),
+        [format!("feature {transaction} 2")]
     );
 }

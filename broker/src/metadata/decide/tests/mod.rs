@@ -302,6 +302,7 @@ impl Fleet {
                     credential.mechanism()
                 )
             }
+            Fact::FeatureLevel(feature) => format!("feature {} {}", feature.name, feature.level),
             Fact::ClientQuota(quota) => format!("quota {}={:?}", quota.key, quota.value),
             other => format!("{other:?}"),
         }
