@@ -44,6 +44,7 @@ fn writes_resume_after_the_kill_of_a_leader() {
         let before = epoch(&view, victim);
         // While `up` sleeps it starts nothing: a process that comes back at once would hasten what is measured.
         signal(fleet.up_pid(), Signal::STOP);
+        println!("{} broker {victim} is killed", report::clock());
         let killed = Instant::now();
         signal(fleet.pid_of(i64::from(victim)), Signal::KILL);
         let resumed = probe

@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use crate::kafka::{Record, read_all};
+use crate::report;
 
 /// What became of one record.
 #[derive(Clone, Debug)]
@@ -44,7 +45,11 @@ impl Ledger {
     }
 }
 
-impl rdkafka::ClientContext for Ledger {}
+impl rdkafka::ClientContext for Ledger {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        println!("{} {facility} {message}", report::clock());
+    }
+}
 
 impl ProducerContext for Ledger {
     type DeliveryOpaque = usize;
@@ -67,10 +72,16 @@ pub struct Probe {
     thread: std::thread::JoinHandle<()>,
 }
 
-/// The settings of every client here: librdkafka's own defaults.
+/// The settings of every client here: librdkafka's own defaults. `FLOTILLA_CLIENT_DEBUG`, such as `topic,metadata,broker`, has it say what
+/// it does.
 pub fn client(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap);
+    if let Ok(facilities) = std::env::var("FLOTILLA_CLIENT_DEBUG") {
+        config
+            .set("debug", facilities)
+            .set_log_level(RDKafkaLogLevel::Debug);
+    }
     config
 }
 

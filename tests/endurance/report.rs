@@ -16,6 +16,12 @@ pub fn argument(name: &str, otherwise: u64) -> u64 {
     }
 }
 
+/// The wall clock, in seconds: what a client says of itself is put beside what was done to its brokers.
+pub fn clock() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{:.3}", since.as_secs_f64())
+}
+
 /// Whether targets are held to: figures of a debug build, or of a run that nobody asked for, are only shown.
 pub fn is_judged() -> bool {
     std::env::var_os(FILE).is_some() && !cfg!(debug_assertions)
@@ -59,7 +65,14 @@ fn commit() -> String {
     let commit = said("git", &["rev-parse", "--short", "HEAD"]);
     let changed = said(
         "git",
-        &["status", "--porcelain", "--untracked-files=no", "--", ":!docs"],
+        &[
+            "status",
+            "--porcelain",
+            "--untracked-files=no",
+            "--",
+            ":/",
+            ":(top,exclude)docs",
+        ],
     );
     let mark = if changed.is_empty() { "" } else { " and changes" };
     format!("{commit}{mark}")
