@@ -90,17 +90,22 @@ impl Connections {
             })
     }
 
-    /// A connection to a broker broke, or was not to be had. That is of interest while it has none to this one.
-    pub fn hung_up(&self, broker: BrokerId) {
+    /// A connection to a broker broke, or was not to be had. That is of interest while it has none to this one, and counts from the first
+    /// time: whoever follows it tries again all the while.
+    pub fn hung_up(&self, broker: BrokerId, now: Instant) {
         let mut brokers = self.brokers.lock();
         let line = brokers.entry(broker).or_default();
-        if line.open == 0 {
-            self.broke(line);
+        let is_known = line
+            .broken
+            .is_some_and(|broken| now.saturating_duration_since(broken) < KNOCKED_FOR);
+        if line.open == 0 && !is_known {
+            line.gone = None;
+            self.broke(line, now);
         }
     }
 
-    fn broke(&self, line: &mut Line) {
-        line.broken = Some(Instant::now());
+    fn broke(&self, line: &mut Line, now: Instant) {
+        line.broken = Some(now);
         self.broke.notify_one();
     }
 
@@ -146,7 +151,7 @@ impl Connections {
         if let Some(line) = self.brokers.lock().get_mut(&broker) {
             line.open = line.open.saturating_sub(1);
             if line.open == 0 {
-                self.broke(line);
+                self.broke(line, Instant::now());
             }
         }
     }
@@ -294,10 +299,8 @@ mod tests {
     #[test]
     fn who_registers_again_is_not_taken_for_who_is_gone() {
         let connections = Arc::new(Connections::default());
-        connections.hung_up(BrokerId(1));
-        let [(_, broken)] = connections.doubtful(Instant::now())[..] else {
-            panic!("it hung up");
-        };
+        let broken = Instant::now();
+        connections.hung_up(BrokerId(1), broken);
         let later = broken + PRESUMED_FOR;
         let is_gone = |broker, epoch, now| connections.is_gone(BrokerId(broker), epoch, now);
         assert!(is_gone(1, EPOCH, broken), "it is presumed");
@@ -312,8 +315,23 @@ mod tests {
     fn a_broken_link_says_nothing_of_a_broker_that_is_connected() {
         let connections = Arc::new(Connections::default());
         let _open = connections.open(BrokerId(1));
-        connections.hung_up(BrokerId(1));
+        connections.hung_up(BrokerId(1), Instant::now());
         assert_eq!(connections.broken(), BTreeMap::new());
         assert_eq!(connections.doubtful(Instant::now()), []);
+    }
+
+    #[test]
+    fn a_broker_that_is_tried_again_and_again_has_hung_up_once_and_may_do_so_once_more() {
+        let connections = Arc::new(Connections::default());
+        let first = Instant::now();
+        connections.hung_up(BrokerId(1), first);
+        connections.note_gone(BrokerId(1), first, EPOCH);
+        connections.hung_up(BrokerId(1), first + KNOCK_INTERVAL);
+        assert_eq!(connections.broken(), BTreeMap::from([(BrokerId(1), first)]));
+        assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));
+        let again = first + KNOCKED_FOR;
+        connections.hung_up(BrokerId(1), again);
+        assert_eq!(connections.doubtful(again), [(BrokerId(1), again)]);
+        assert!(connections.is_gone(BrokerId(1), BrokerEpoch(8), again));
     }
 }

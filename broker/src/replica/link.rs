@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -131,7 +132,7 @@ struct Lost {
 impl Lost {
     fn note(&self, error: &LinkError) {
         if matches!(error, LinkError::Io(_)) {
-            self.connections.hung_up(self.leader);
+            self.connections.hung_up(self.leader, Instant::now());
         }
     }
 }

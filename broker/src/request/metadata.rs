@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(seen().await, (ErrorCode::None.into(), 0));
         let connections = ctx.broker.connections.clone();
         let knocking = tokio::spawn(connections.clone().knock(async |_| Some(BrokerEpoch(1))));
-        connections.hung_up(BrokerId(0));
+        connections.hung_up(BrokerId(0), Instant::now());
         let noticed = async {
             while connections.refused().is_empty() {
                 tokio::task::yield_now().await;
@@ -450,7 +450,7 @@ mod tests {
         assert_eq!(leader(in_turn(&ctx, named(&["orders"]))).await, 0);
         *ctx.session.asked_metadata.lock() = Instant::now().checked_sub(AFTER_A_WHILE);
         let again = leader(in_turn(&ctx, named(&["orders"])));
-        let goes = async { ctx.broker.connections.hung_up(BrokerId(0)) };
+        let goes = async { ctx.broker.connections.hung_up(BrokerId(0), Instant::now()) };
         assert_eq!(tokio::join!(again, goes), (-1, ()));
     }
 
