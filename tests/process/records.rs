@@ -62,6 +62,23 @@ fn records_without_a_key_spread_over_the_partitions() {
     assert_eq!(partitions, BTreeSet::from([0, 1, 2, 3]));
 }
 
+/// Each member reads a record, if one comes soon, and commits it. Says how many partitions each has.
+fn read_and_commit(members: &[BaseConsumer], seen: &mut BTreeSet<usize>) -> Vec<usize> {
+    for member in members {
+        if let Some(Ok(message)) = member.poll(Duration::from_millis(5)) {
+            let value = std::str::from_utf8(message.payload().expect("a value")).expect("text");
+            seen.insert(value.parse::<usize>().expect("a number"));
+            member
+                .commit_message(&message, rdkafka::consumer::CommitMode::Async)
+                .expect("commit");
+        }
+    }
+    members
+        .iter()
+        .map(|member| member.assignment().map_or(0, |assigned| assigned.count()))
+        .collect()
+}
+
 #[test]
 fn group_of_three_splits_six_partitions_and_splits_again_without_skipping() {
     let fleet = Fleet::start(&manifests(3, &[("shared", 6, 3)]));
@@ -89,19 +106,7 @@ fn group_of_three_splits_six_partitions_and_splits_again_without_skipping() {
         );
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            for member in &members {
-                if let Some(Ok(message)) = member.poll(Duration::from_millis(5)) {
-                    let value = std::str::from_utf8(message.payload().expect("a value")).expect("text");
-                    seen.insert(value.parse::<usize>().expect("a number"));
-                    member
-                        .commit_message(&message, rdkafka::consumer::CommitMode::Async)
-                        .expect("commit");
-                }
-            }
-            let shares: Vec<usize> = members
-                .iter()
-                .map(|member| member.assignment().map_or(0, |assigned| assigned.count()))
-                .collect();
+            let shares = read_and_commit(&members, &mut seen);
             if seen.len() == from + 600 && shares.iter().all(|share| *share == per_member) {
                 break;
             }
@@ -158,19 +163,7 @@ fn members_of_the_new_group_protocol_share_partitions_and_take_over_from_one_ano
         );
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            for member in &members {
-                if let Some(Ok(message)) = member.poll(Duration::from_millis(5)) {
-                    let value = std::str::from_utf8(message.payload().expect("a value")).expect("text");
-                    seen.insert(value.parse::<usize>().expect("a number"));
-                    member
-                        .commit_message(&message, rdkafka::consumer::CommitMode::Async)
-                        .expect("commit");
-                }
-            }
-            let held: Vec<usize> = members
-                .iter()
-                .map(|member| member.assignment().map_or(0, |assigned| assigned.count()))
-                .collect();
+            let held = read_and_commit(&members, &mut seen);
             if seen.len() == from + 600 && held == shares {
                 break;
             }

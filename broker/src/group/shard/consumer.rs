@@ -345,18 +345,7 @@ impl Shard {
         partitions: &[PartitionRef],
     ) -> Option<Vec<Result<(), Error>>> {
         let group = self.consumers.get(id).cloned()?;
-        let mut results = Vec::with_capacity(partitions.len());
-        let mut records = Vec::new();
-        for PartitionRef { topic, partition, .. } in partitions {
-            if group.is_subscribed_to(topic) {
-                results.push(Err(Error::SubscribedToTopic));
-                continue;
-            }
-            results.push(Ok(()));
-            if self.latest.get(id, topic, *partition).is_some() {
-                records.push(tombstone(id, topic, *partition));
-            }
-        }
+        let (results, records) = self.deletions(id, partitions, |topic| group.is_subscribed_to(topic));
         self.write_in_parts(records, Vec::new());
         Some(results)
     }

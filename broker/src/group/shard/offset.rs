@@ -136,10 +136,22 @@ impl Shard {
                 return;
             }
         };
+        let (results, records) = self.deletions(id, partitions, |topic| group.is_subscribed_to(topic));
+        self.write_in_parts(records, Vec::new());
+        self.reply_after_writes(to, Reply::DeleteOffsets(Ok(results)));
+    }
+
+    /// What becomes of each partition whose offset is to be deleted, and the tombstones of those that have one.
+    pub(super) fn deletions(
+        &self,
+        id: &Text,
+        partitions: &[PartitionRef],
+        is_subscribed_to: impl Fn(&str) -> bool,
+    ) -> (Vec<Result<(), Error>>, Vec<Record>) {
         let mut results = Vec::with_capacity(partitions.len());
         let mut records = Vec::new();
         for PartitionRef { topic, partition, .. } in partitions {
-            if group.is_subscribed_to(topic) {
+            if is_subscribed_to(topic) {
                 results.push(Err(Error::SubscribedToTopic));
                 continue;
             }
@@ -148,8 +160,7 @@ impl Shard {
                 records.push(tombstone(id, topic, *partition));
             }
         }
-        self.write_in_parts(records, Vec::new());
-        self.reply_after_writes(to, Reply::DeleteOffsets(Ok(results)));
+        (results, records)
     }
 
     pub(super) fn delete(&mut self, to: Ticket, groups: &[Text]) {

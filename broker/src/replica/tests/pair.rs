@@ -8,7 +8,7 @@ use crate::coordination::{Controller, Metadata, Options, solo};
 use crate::log::{Disk, SimDisk};
 use crate::metadata::{Fact, Image};
 use crate::replica::testing::{self, broker, fold, image, partition, topic};
-use crate::replica::{Acks, Dial, Link, LinkError, Origin, Running, Upto};
+use crate::replica::{Acks, Appended, Dial, Link, LinkError, Origin, Running, Upto};
 use crate::request::{self, Session};
 use flotilla_control::proto::metadata::{
     BrokerHeartbeat, FenceBrokers, RegisterBroker, Request, request::Request as Ask,
@@ -422,11 +422,8 @@ async fn acknowledged_records_are_on_the_followers_disk_whatever_the_power_does(
     }
 }
 
-#[tokio::test]
-async fn follower_that_has_not_synced_holds_the_acknowledgement_back() {
-    let (fleet, first, second) = two().await;
-    fleet.until_in_sync(&[0, 1]).await;
-    put(&first.replicas, &["a"]).await;
+/// Appends a second record at `first`, which `second` gets and cannot sync.
+async fn append_unsynced(first: &Site, second: &Site) -> Appended {
     second.sim.hold_syncs(true);
     let appended = first
         .replicas
@@ -440,6 +437,15 @@ async fn follower_that_has_not_synced_holds_the_acknowledgement_back() {
     tokio::time::timeout(SOON, arrived)
         .await
         .expect("the follower has the record");
+    appended
+}
+
+#[tokio::test]
+async fn follower_that_has_not_synced_holds_the_acknowledgement_back() {
+    let (fleet, first, second) = two().await;
+    fleet.until_in_sync(&[0, 1]).await;
+    put(&first.replicas, &["a"]).await;
+    let appended = append_unsynced(&first, &second).await;
     let mut waiting = std::pin::pin!(appended.commit.unwrap().wait(SOON));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
     second.sim.hold_syncs(false);

@@ -69,19 +69,7 @@ async fn follower_serves_no_more_than_it_knows_as_committed() {
     put(&first.replicas, &["a"]).await;
     until_committed(&second.replicas, 1).await;
     // The follower has the record, and cannot tell the leader that it is on its disk: it is not committed.
-    second.sim.hold_syncs(true);
-    let appended = first
-        .replicas
-        .append(key(1, 0), &batch(&["b"]), Acks::All, Origin::Client)
-        .unwrap();
-    let arrived = async {
-        while second.replicas.log_end(key(1, 0)) != Some(Offset(2)) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(SOON, arrived)
-        .await
-        .expect("the record is there");
+    let appended = append_unsynced(&first, &second).await;
     for offset in [1, 2] {
         let part = read(&second.replicas, &fetch(offset, 3, Some(&[])))
             .await
