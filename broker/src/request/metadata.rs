@@ -11,13 +11,16 @@ use flotilla_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use flotilla_protocol::messages::{MetadataRequest, MetadataResponse};
-use flotilla_protocol::{ErrorCode, Str, Uuid};
+use flotilla_protocol::{BrokerId, ErrorCode, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// A client that asks again sooner is on the look-out already.
 const AFTER_A_WHILE: Duration = Duration::from_secs(1);
+/// How long a client's question waits for new leaders where those that there were are gone. A client that is told that there is none asks
+/// again in its own time: librdkafka a second later, if it was not just producing.
+const ELECTION_MAX: Duration = Duration::from_millis(300);
 /// How long a client's question waits for a topic that it creates by asking.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -30,8 +33,47 @@ pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<Metadata
         if last.is_some_and(|last| last.elapsed() >= AFTER_A_WHILE) {
             sleep(NEWS).await;
         }
+        let deadline = Instant::now() + ELECTION_MAX;
+        let mut images = ctx.broker.metadata.subscribe();
+        while lacks_leader(&ctx, &images.latest().image, &request) {
+            if !matches!(timeout_at(deadline, images.changed()).await, Ok(Some(_))) {
+                break;
+            }
+        }
         answer(&ctx, &then, request).await
     }))
+}
+
+/// Whether a partition that is asked for is led by a broker that is gone, so that it will have another leader in a moment.
+fn lacks_leader(ctx: &Context, image: &Image, request: &MetadataRequest) -> bool {
+    let is_gone = |id| {
+        let is_serving = image.broker(id).is_some_and(|broker| !broker.fenced);
+        is_serving && ctx.broker.present(image, id).is_none()
+    };
+    let gone: BTreeSet<BrokerId> = image
+        .brokers()
+        .map(|broker| broker.id)
+        .filter(|id| is_gone(*id))
+        .collect();
+    if gone.is_empty() {
+        return false;
+    }
+    let is_led_by_them = |topic: &Topic| {
+        let mut partitions = topic.partitions();
+        partitions.any(|(_, partition)| partition.leader.is_some_and(|leader| gone.contains(&leader)))
+    };
+    match Asked::read(ctx, request) {
+        Ok(Asked::All) => image.topics().any(|topic| is_led_by_them(topic)),
+        Ok(Asked::Names(names)) => names
+            .iter()
+            .filter_map(|name| image.topic(name))
+            .any(|topic| is_led_by_them(topic)),
+        Ok(Asked::Ids(ids)) => ids
+            .iter()
+            .filter_map(|id| image.topic_by_id(*id))
+            .any(|topic| is_led_by_them(topic)),
+        Err(_) => false,
+    }
 }
 
 /// `then` is the image as it was when the request came.
@@ -305,7 +347,8 @@ mod tests {
     use crate::metadata::Fact;
     use crate::request::testing::{self, context_of};
     use flotilla_control::proto::metadata as proto;
-    use flotilla_protocol::{BrokerEpoch, BrokerId};
+    use flotilla_protocol::BrokerEpoch;
+    use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     const ORDERS: Uuid = Uuid([1; 16]);
@@ -410,7 +453,7 @@ mod tests {
         };
         assert_eq!(seen().await, (ErrorCode::None.into(), 0));
         let connections = ctx.broker.connections.clone();
-        let knocking = tokio::spawn(connections.clone().knock(async |_| Some(BrokerEpoch(1))));
+        let knocking = knock(&ctx);
         connections.hung_up(BrokerId(0), Instant::now());
         let noticed = async {
             while connections.refused().is_empty() {
@@ -420,6 +463,12 @@ mod tests {
         timeout(Duration::from_secs(10), noticed).await.expect("in time");
         assert_eq!(seen().await, (ErrorCode::LeaderNotAvailable.into(), -1));
         knocking.abort();
+    }
+
+    /// Sees who hung up refuse connections from then on.
+    fn knock(ctx: &Context) -> JoinHandle<()> {
+        let connections = ctx.broker.connections.clone();
+        tokio::spawn(connections.knock(async |_| Some(BrokerEpoch(1))))
     }
 
     async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
@@ -449,9 +498,44 @@ mod tests {
         };
         assert_eq!(leader(in_turn(&ctx, named(&["orders"]))).await, 0);
         *ctx.session.asked_metadata.lock() = Instant::now().checked_sub(AFTER_A_WHILE);
+        let knocking = knock(&ctx);
         let again = leader(in_turn(&ctx, named(&["orders"])));
         let goes = async { ctx.broker.connections.hung_up(BrokerId(0), Instant::now()) };
         assert_eq!(tokio::join!(again, goes), (-1, ()));
+        knocking.abort();
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_a_leader_is_gone_hears_of_the_next_one() {
+        let mut image = image();
+        let in_sync = proto::Partition {
+            topic_id: ORDERS.0.to_vec(),
+            partition: 0,
+            replicas: vec![0, 1, 2],
+            isr: vec![0, 1],
+            leader: 0,
+            leader_epoch: 3,
+            ..proto::Partition::default()
+        };
+        let record = Some(Fact::Partition(in_sync));
+        image.fold(&proto::Record { record }).expect("a known record");
+        let broker = Broker::in_memory_with(image, Authorizer::acl(["admin"], false));
+        let ctx = context_of(broker, Principal::user("alice"), 13);
+        ctx.broker.connections.hung_up(BrokerId(0), Instant::now());
+        let Reply::Later(answered) = in_turn(&ctx, named(&["orders"])) else {
+            panic!("it has its turn");
+        };
+        let fence = request::Request::FenceBrokers(proto::FenceBrokers { broker_ids: vec![0] });
+        let fenced = async {
+            sleep(ELECTION_MAX / 10).await;
+            let fence = Request {
+                validate_only: false,
+                request: Some(fence),
+            };
+            ctx.broker.controller.submit(fence).await.expect("an answer");
+        };
+        let (response, ()) = tokio::join!(answered, fenced);
+        assert_eq!(response.topics[0].partitions[0].leader_id, 1);
     }
 
     #[tokio::test]
