@@ -1,8 +1,11 @@
 //! The newest image that this broker knows, for everyone in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use flotilla_protocol::BrokerId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +24,7 @@ pub struct Indexed {
 #[derive(Clone, Debug)]
 pub struct Metadata {
     latest: Arc<ArcSwap<Indexed>>,
+    fenced: Arc<Mutex<BTreeMap<BrokerId, Instant>>>,
     changes: watch::Receiver<u64>,
 }
 
@@ -52,6 +56,12 @@ impl Metadata {
     #[must_use]
     pub fn latest(&self) -> Indexed {
         Indexed::clone(&self.latest.load())
+    }
+
+    /// When a broker was fenced last, as far as this process has seen it. It may serve again.
+    #[must_use]
+    pub fn fenced_at(&self, broker: BrokerId) -> Option<Instant> {
+        self.fenced.lock().get(&broker).copied()
     }
 
     /// Follows the images from now on.
@@ -103,6 +113,7 @@ impl Subscription {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     latest: Arc<ArcSwap<Indexed>>,
+    fenced: Arc<Mutex<BTreeMap<BrokerId, Instant>>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -112,13 +123,16 @@ impl Publisher {
     pub fn new(first: Indexed) -> (Self, Metadata) {
         let (sender, changes) = watch::channel(first.index);
         let latest = Arc::new(ArcSwap::from_pointee(first));
+        let fenced: Arc<Mutex<BTreeMap<BrokerId, Instant>>> = Arc::default();
         let metadata = Metadata {
             latest: latest.clone(),
+            fenced: fenced.clone(),
             changes,
         };
         (
             Self {
                 latest,
+                fenced,
                 changes: Arc::new(sender),
             },
             metadata,
@@ -131,11 +145,26 @@ impl Publisher {
         self.changes.send_if_modified(|reached| {
             let newer = index > *reached;
             if newer {
+                self.note_fenced(&indexed.image);
                 self.latest.store(Arc::new(indexed));
                 *reached = index;
             }
             newer
         });
+    }
+
+    /// Notes who is fenced by an image that is about to be put out, and forgets who is not registered in it.
+    fn note_fenced(&self, image: &Image) {
+        let before = self.latest.load();
+        let serves = |image: &Image, id| image.broker(id).is_some_and(|broker| !broker.fenced);
+        let mut fenced = self.fenced.lock();
+        fenced.retain(|id, _| image.broker(*id).is_some());
+        let all = image.brokers().map(|broker| broker.id);
+        let now = Instant::now();
+        fenced.extend(
+            all.filter(|id| serves(&before.image, *id) && !serves(image, *id))
+                .map(|id| (id, now)),
+        );
     }
 }
 
@@ -143,13 +172,49 @@ impl Publisher {
 mod tests {
     use std::time::Duration;
 
+    use flotilla_control::proto::metadata as proto;
+
     use super::*;
+    use crate::metadata::Fact;
+    use crate::request::testing::broker_record;
 
     fn at(index: u64) -> Indexed {
         Indexed {
             index,
             image: Arc::default(),
         }
+    }
+
+    #[test]
+    fn when_a_broker_was_fenced_is_known_until_it_is_unregistered() {
+        let id = BrokerId(1);
+        let with = |fenced| {
+            let mut image = Image::default();
+            let record = Fact::Broker(broker_record(id.0, fenced));
+            let record = Some(record);
+            image.fold(&proto::Record { record }).expect("a known record");
+            Arc::new(image)
+        };
+        let (publisher, metadata) = Publisher::new(at(1));
+        let mut put_out = {
+            let mut index = 1;
+            move |image| {
+                index += 1;
+                publisher.publish(Indexed { index, image });
+            }
+        };
+        put_out(with(true));
+        assert_eq!(metadata.fenced_at(id), None, "it has never served");
+        put_out(with(false));
+        assert_eq!(metadata.fenced_at(id), None);
+        put_out(with(true));
+        let fenced_at = metadata.fenced_at(id);
+        assert!(fenced_at.is_some_and(|at| at <= Instant::now()));
+        put_out(with(true));
+        put_out(with(false));
+        assert_eq!(metadata.fenced_at(id), fenced_at, "it was fenced once");
+        put_out(Arc::default());
+        assert_eq!(metadata.fenced_at(id), None);
     }
 
     #[tokio::test]

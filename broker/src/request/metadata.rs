@@ -13,6 +13,7 @@ use flotilla_protocol::messages::metadata_response::{
 use flotilla_protocol::messages::{MetadataRequest, MetadataResponse};
 use flotilla_protocol::{BrokerId, ErrorCode, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -21,16 +22,18 @@ const AFTER_A_WHILE: Duration = Duration::from_secs(1);
 /// How long a client's question waits for new leaders where those that there were are gone. A client that is told that there is none asks
 /// again in its own time: librdkafka a second later, if it was not just producing.
 const ELECTION_MAX: Duration = Duration::from_millis(300);
+/// How long a broker that was fenced is listed still. In Kafka one that died is listed for its session, which is 9 s there.
+const LISTED: Duration = Duration::from_secs(5);
 /// How long a client's question waits for a topic that it creates by asking.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers it when its turn has come: behind a Produce that waits for a leader that died, what was known when it came is not worth much
 /// any more. A client that asks again after a while may have seen a leader go, and be faster than the news is here.
 pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<MetadataResponse> {
-    let (ctx, then) = (ctx.clone(), ctx.image());
-    let last = ctx.session.asked_metadata.lock().replace(Instant::now());
+    let ctx = ctx.clone();
+    let last = mem::replace(&mut *ctx.session.asked_metadata.lock(), Instant::now());
     Reply::Later(Box::pin(async move {
-        if last.is_some_and(|last| last.elapsed() >= AFTER_A_WHILE) {
+        if last.elapsed() >= AFTER_A_WHILE {
             sleep(NEWS).await;
         }
         let deadline = Instant::now() + ELECTION_MAX;
@@ -40,7 +43,7 @@ pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<Metadata
                 break;
             }
         }
-        answer(&ctx, &then, request).await
+        answer(&ctx, request).await
     }))
 }
 
@@ -76,11 +79,10 @@ fn lacks_leader(ctx: &Context, image: &Image, request: &MetadataRequest) -> bool
     }
 }
 
-/// `then` is the image as it was when the request came.
-async fn answer(ctx: &Context, then: &Image, request: MetadataRequest) -> MetadataResponse {
+async fn answer(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
     let asked = match Asked::read(ctx, &request) {
         Ok(asked) => asked,
-        Err(topics) => return describe_cluster(ctx, then, &ctx.image(), &request, topics),
+        Err(topics) => return describe_cluster(ctx, &ctx.image(), &request, topics),
     };
     let mut errors = BTreeMap::new();
     if let Asked::Names(names) = &asked
@@ -107,7 +109,7 @@ async fn answer(ctx: &Context, then: &Image, request: MetadataRequest) -> Metada
             .collect(),
         Asked::Ids(ids) => ids.iter().map(|id| view.by_id(*id)).collect(),
     };
-    describe_cluster(ctx, then, &image, &request, topics)
+    describe_cluster(ctx, &image, &request, topics)
 }
 
 /// Which topics a client asks for.
@@ -290,22 +292,18 @@ fn failed(error: ErrorCode, name: Option<Str>, topic_id: Uuid) -> MetadataRespon
     }
 }
 
-/// A broker that was fenced since `then` is listed still. A client ends what it has to do with one that is not, and some lose thereby
+/// A broker that was fenced a moment ago is listed still. A client ends what it has to do with one that is not, and some lose thereby
 /// what the same answer says of new leaders (librdkafka 2.12 does, and asks again a second later).
 fn describe_cluster(
     ctx: &Context,
-    then: &Image,
     image: &Image,
     request: &MetadataRequest,
     topics: Vec<MetadataResponseTopic>,
 ) -> MetadataResponse {
-    let served = |id, epoch| {
-        then.broker(id)
-            .is_some_and(|broker| !broker.fenced && broker.epoch == epoch)
-    };
+    let now = Instant::now();
     let listed = image
         .brokers()
-        .filter(|broker| !broker.fenced || served(broker.id, broker.epoch));
+        .filter(|broker| !broker.fenced || was_fenced_just_now(ctx, broker.id, now));
     let brokers = listed.filter_map(|broker| {
         let endpoint = ctx.endpoint(broker)?;
         Some(MetadataResponseBroker {
@@ -337,6 +335,11 @@ fn describe_cluster(
         cluster_authorized_operations: operations,
         error_code: ErrorCode::None.into(),
     }
+}
+
+fn was_fenced_just_now(ctx: &Context, broker: BrokerId, now: Instant) -> bool {
+    let fenced_at = ctx.broker.metadata.fenced_at(broker);
+    fenced_at.is_some_and(|fenced_at| now < fenced_at + LISTED)
 }
 
 #[cfg(test)]
@@ -472,21 +475,32 @@ mod tests {
     }
 
     async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
-        answer(ctx, &ctx.image(), request).await
+        answer(ctx, request).await
+    }
+
+    async fn fence(ctx: &Context, id: i32) {
+        let fence = proto::FenceBrokers { broker_ids: vec![id] };
+        let request = Request {
+            validate_only: false,
+            request: Some(request::Request::FenceBrokers(fence)),
+        };
+        ctx.broker.controller.submit(request).await.expect("an answer");
     }
 
     #[tokio::test]
-    async fn broker_that_was_fenced_while_the_request_waited_is_listed_still() {
+    async fn broker_that_was_fenced_is_listed_for_a_while() {
         let ctx = alice(13);
-        let mut then = image();
-        let served = Fact::Broker(testing::broker_record(2, false));
-        then.fold(&proto::Record { record: Some(served) }).expect("known");
-        let listed = async |then: &Image| -> Vec<i32> {
-            let response = answer(&ctx, then, named(&["orders"])).await;
+        let listed = async || -> Vec<i32> {
+            let response = handle(&ctx, named(&["orders"])).await;
             response.brokers.iter().map(|broker| broker.node_id).collect()
         };
-        assert_eq!(listed(&then).await, [0, 1, 2]);
-        assert_eq!(listed(&image()).await, [0, 1]);
+        assert_eq!(listed().await, [0, 1], "broker 2 has never served");
+        fence(&ctx, 1).await;
+        assert_eq!(listed().await, [0, 1]);
+        let fenced_at = ctx.broker.metadata.fenced_at(BrokerId(1)).expect("it was fenced");
+        let is_listed_at = |now| was_fenced_just_now(&ctx, BrokerId(1), now);
+        assert!(is_listed_at(fenced_at + LISTED - Duration::from_millis(1)));
+        assert!(!is_listed_at(fenced_at + LISTED));
     }
 
     #[tokio::test]
@@ -497,7 +511,10 @@ mod tests {
             _ => panic!("it has its turn"),
         };
         assert_eq!(leader(in_turn(&ctx, named(&["orders"]))).await, 0);
-        *ctx.session.asked_metadata.lock() = Instant::now().checked_sub(AFTER_A_WHILE);
+        let a_while_ago = Instant::now()
+            .checked_sub(AFTER_A_WHILE)
+            .expect("the machine is up for longer");
+        *ctx.session.asked_metadata.lock() = a_while_ago;
         let knocking = knock(&ctx);
         let again = leader(in_turn(&ctx, named(&["orders"])));
         let goes = async { ctx.broker.connections.hung_up(BrokerId(0), Instant::now()) };
@@ -525,14 +542,9 @@ mod tests {
         let Reply::Later(answered) = in_turn(&ctx, named(&["orders"])) else {
             panic!("it has its turn");
         };
-        let fence = request::Request::FenceBrokers(proto::FenceBrokers { broker_ids: vec![0] });
         let fenced = async {
             sleep(ELECTION_MAX / 10).await;
-            let fence = Request {
-                validate_only: false,
-                request: Some(fence),
-            };
-            ctx.broker.controller.submit(fence).await.expect("an answer");
+            fence(&ctx, 0).await;
         };
         let (response, ()) = tokio::join!(answered, fenced);
         assert_eq!(response.topics[0].partitions[0].leader_id, 1);

@@ -26,8 +26,8 @@ pub struct Session {
     pub is_internal: bool,
     /// [`Session::client_host`] as access rules write it.
     pub client_address: Arc<str>,
-    /// When the client asked for metadata last on this connection.
-    pub asked_metadata: Arc<Mutex<Option<Instant>>>,
+    /// When the client asked for metadata last on this connection; at first, when the connection came.
+    pub asked_metadata: Arc<Mutex<Instant>>,
 }
 
 impl Session {
@@ -44,7 +44,7 @@ impl Session {
             peer_broker: None,
             is_internal: false,
             client_address,
-            asked_metadata: Arc::default(),
+            asked_metadata: Arc::new(Mutex::new(Instant::now())),
         }
     }
 
