@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use flotilla_protocol::BrokerId;
+use flotilla_protocol::{BrokerEpoch, BrokerId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::metadata::Image;
+use crate::metadata::{Broker, Image};
 
 /// An image and the index of the quorum's log that it stands at.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +20,14 @@ pub struct Indexed {
     pub image: Arc<Image>,
 }
 
+/// Who was fenced last in which epoch, and when.
+type Fencings = BTreeMap<BrokerId, (BrokerEpoch, Instant)>;
+
 /// Reads the newest image. Clones are cheap and see the same.
 #[derive(Clone, Debug)]
 pub struct Metadata {
     latest: Arc<ArcSwap<Indexed>>,
-    fenced: Arc<Mutex<BTreeMap<BrokerId, Instant>>>,
+    fenced: Arc<Mutex<Fencings>>,
     changes: watch::Receiver<u64>,
 }
 
@@ -58,10 +61,12 @@ impl Metadata {
         Indexed::clone(&self.latest.load())
     }
 
-    /// When a broker was fenced last, as far as this process has seen it. It may serve again.
+    /// When a broker was fenced last in its present epoch, as far as this process has seen it. It may serve again.
     #[must_use]
-    pub fn fenced_at(&self, broker: BrokerId) -> Option<Instant> {
-        self.fenced.lock().get(&broker).copied()
+    pub fn fenced_at(&self, broker: &Broker) -> Option<Instant> {
+        let fenced = self.fenced.lock();
+        let (epoch, at) = fenced.get(&broker.id)?;
+        (*epoch == broker.epoch).then_some(*at)
     }
 
     /// Follows the images from now on.
@@ -113,7 +118,7 @@ impl Subscription {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     latest: Arc<ArcSwap<Indexed>>,
-    fenced: Arc<Mutex<BTreeMap<BrokerId, Instant>>>,
+    fenced: Arc<Mutex<Fencings>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
@@ -123,7 +128,7 @@ impl Publisher {
     pub fn new(first: Indexed) -> (Self, Metadata) {
         let (sender, changes) = watch::channel(first.index);
         let latest = Arc::new(ArcSwap::from_pointee(first));
-        let fenced: Arc<Mutex<BTreeMap<BrokerId, Instant>>> = Arc::default();
+        let fenced: Arc<Mutex<Fencings>> = Arc::default();
         let metadata = Metadata {
             latest: latest.clone(),
             fenced: fenced.clone(),
@@ -156,15 +161,13 @@ impl Publisher {
     /// Notes who is fenced by an image that is about to be put out, and forgets who is not registered in it.
     fn note_fenced(&self, image: &Image) {
         let before = self.latest.load();
-        let serves = |image: &Image, id| image.broker(id).is_some_and(|broker| !broker.fenced);
         let mut fenced = self.fenced.lock();
         fenced.retain(|id, _| image.broker(*id).is_some());
-        let all = image.brokers().map(|broker| broker.id);
         let now = Instant::now();
-        fenced.extend(
-            all.filter(|id| serves(&before.image, *id) && !serves(image, *id))
-                .map(|id| (id, now)),
-        );
+        let served = before.image.brokers().filter(|broker| !broker.fenced);
+        let served_before =
+            served.filter(|broker| image.broker(broker.id).is_some_and(|broker| broker.fenced));
+        fenced.extend(served_before.map(|broker| (broker.id, (broker.epoch, now))));
     }
 }
 
@@ -186,12 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn when_a_broker_was_fenced_is_known_until_it_is_unregistered() {
+    fn when_a_broker_was_fenced_is_known_as_long_as_it_is_registered() {
         let id = BrokerId(1);
         let with = |fenced| {
             let mut image = Image::default();
-            let record = Fact::Broker(broker_record(id.0, fenced));
-            let record = Some(record);
+            let record = Some(Fact::Broker(broker_record(id.0, fenced)));
             image.fold(&proto::Record { record }).expect("a known record");
             Arc::new(image)
         };
@@ -203,18 +205,30 @@ mod tests {
                 publisher.publish(Indexed { index, image });
             }
         };
+        let fenced_at = || {
+            metadata
+                .image()
+                .broker(id)
+                .and_then(|broker| metadata.fenced_at(broker))
+        };
         put_out(with(true));
-        assert_eq!(metadata.fenced_at(id), None, "it has never served");
+        assert_eq!(fenced_at(), None, "it has never served");
         put_out(with(false));
-        assert_eq!(metadata.fenced_at(id), None);
+        assert_eq!(fenced_at(), None);
         put_out(with(true));
-        let fenced_at = metadata.fenced_at(id);
-        assert!(fenced_at.is_some_and(|at| at <= Instant::now()));
+        let first = fenced_at();
+        assert!(first.is_some_and(|at| at <= Instant::now()));
         put_out(with(true));
         put_out(with(false));
-        assert_eq!(metadata.fenced_at(id), fenced_at, "it was fenced once");
+        assert_eq!(fenced_at(), first, "it was fenced once");
+        let again = Image::clone(&with(true));
+        let registered = again.broker(id).expect("it is registered");
+        let mut later = Broker::clone(registered);
+        later.epoch.0 += 1;
+        assert_eq!(metadata.fenced_at(&later), None, "it has registered again");
         put_out(Arc::default());
-        assert_eq!(metadata.fenced_at(id), None);
+        put_out(with(true));
+        assert_eq!(fenced_at(), None, "it was unregistered");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use super::leader_hint::NEWS;
 use super::partition_view::{Form, PartitionView, controller_id, missing};
 use super::{Context, OPERATIONS_NOT_ASKED, Reply, error};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
-use crate::metadata::{Image, Topic, is_internal};
+use crate::metadata::{self, Image, Topic, is_internal};
 use flotilla_control::proto::metadata::{CreateTopic, CreateTopics, Request, request};
 use flotilla_protocol::messages::metadata_request::MetadataRequestTopic;
 use flotilla_protocol::messages::metadata_response::{
@@ -22,16 +22,18 @@ const AFTER_A_WHILE: Duration = Duration::from_secs(1);
 /// How long a client's question waits for new leaders where those that there were are gone. A client that is told that there is none asks
 /// again in its own time: librdkafka a second later, if it was not just producing.
 const ELECTION_MAX: Duration = Duration::from_millis(300);
-/// How long a broker that was fenced is listed still. In Kafka one that died is listed for its session, which is 9 s there.
-const LISTED: Duration = Duration::from_secs(5);
+/// How long a broker that died is listed still. In Kafka it is listed for its session, which is 9 s there. For longer than clients need
+/// to hear of the next leaders would be wrong: one that is listed no more and comes back is connected to at once, and otherwise when the
+/// client's pause after its last try is over.
+const LISTED: Duration = Duration::from_secs(2);
 /// How long a client's question waits for a topic that it creates by asking.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers it when its turn has come: behind a Produce that waits for a leader that died, what was known when it came is not worth much
 /// any more. A client that asks again after a while may have seen a leader go, and be faster than the news is here.
 pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<MetadataResponse> {
-    let ctx = ctx.clone();
-    let last = mem::replace(&mut *ctx.session.asked_metadata.lock(), Instant::now());
+    let (ctx, came) = (ctx.clone(), Instant::now());
+    let last = mem::replace(&mut *ctx.session.asked_metadata.lock(), came);
     Reply::Later(Box::pin(async move {
         if last.elapsed() >= AFTER_A_WHILE {
             sleep(NEWS).await;
@@ -43,7 +45,7 @@ pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<Metadata
                 break;
             }
         }
-        answer(&ctx, request).await
+        answer(&ctx, came, request).await
     }))
 }
 
@@ -79,10 +81,10 @@ fn lacks_leader(ctx: &Context, image: &Image, request: &MetadataRequest) -> bool
     }
 }
 
-async fn answer(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
+async fn answer(ctx: &Context, came: Instant, request: MetadataRequest) -> MetadataResponse {
     let asked = match Asked::read(ctx, &request) {
         Ok(asked) => asked,
-        Err(topics) => return describe_cluster(ctx, &ctx.image(), &request, topics),
+        Err(topics) => return describe_cluster(ctx, came, &ctx.image(), &request, topics),
     };
     let mut errors = BTreeMap::new();
     if let Asked::Names(names) = &asked
@@ -109,7 +111,7 @@ async fn answer(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
             .collect(),
         Asked::Ids(ids) => ids.iter().map(|id| view.by_id(*id)).collect(),
     };
-    describe_cluster(ctx, &image, &request, topics)
+    describe_cluster(ctx, came, &image, &request, topics)
 }
 
 /// Which topics a client asks for.
@@ -292,18 +294,14 @@ fn failed(error: ErrorCode, name: Option<Str>, topic_id: Uuid) -> MetadataRespon
     }
 }
 
-/// A broker that was fenced a moment ago is listed still. A client ends what it has to do with one that is not, and some lose thereby
-/// what the same answer says of new leaders (librdkafka 2.12 does, and asks again a second later).
 fn describe_cluster(
     ctx: &Context,
+    came: Instant,
     image: &Image,
     request: &MetadataRequest,
     topics: Vec<MetadataResponseTopic>,
 ) -> MetadataResponse {
-    let now = Instant::now();
-    let listed = image
-        .brokers()
-        .filter(|broker| !broker.fenced || was_fenced_just_now(ctx, broker.id, now));
+    let listed = image.brokers().filter(|broker| is_listed(ctx, broker, came));
     let brokers = listed.filter_map(|broker| {
         let endpoint = ctx.endpoint(broker)?;
         Some(MetadataResponseBroker {
@@ -337,9 +335,16 @@ fn describe_cluster(
     }
 }
 
-fn was_fenced_just_now(ctx: &Context, broker: BrokerId, now: Instant) -> bool {
-    let fenced_at = ctx.broker.metadata.fenced_at(broker);
-    fenced_at.is_some_and(|fenced_at| now < fenced_at + LISTED)
+/// A client ends what it has to do with a broker that is not listed, and some lose thereby what the same answer says of new leaders
+/// (librdkafka 2.12 does, and asks again a second later): one that died a moment ago is listed still. One that went in good order gave
+/// its leaderships up before, and is listed only for who asked earlier than that.
+fn is_listed(ctx: &Context, broker: &metadata::Broker, came: Instant) -> bool {
+    let listed_for = match broker.in_controlled_shutdown {
+        true => Duration::ZERO,
+        false => LISTED,
+    };
+    let fenced_at = || ctx.broker.metadata.fenced_at(broker);
+    !broker.fenced || fenced_at().is_some_and(|fenced_at| came < fenced_at + listed_for)
 }
 
 #[cfg(test)]
@@ -475,7 +480,7 @@ mod tests {
     }
 
     async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
-        answer(ctx, request).await
+        answer(ctx, Instant::now(), request).await
     }
 
     async fn fence(ctx: &Context, id: i32) {
@@ -488,7 +493,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn broker_that_was_fenced_is_listed_for_a_while() {
+    async fn broker_that_died_is_listed_for_a_while() {
         let ctx = alice(13);
         let listed = async || -> Vec<i32> {
             let response = handle(&ctx, named(&["orders"])).await;
@@ -497,10 +502,18 @@ mod tests {
         assert_eq!(listed().await, [0, 1], "broker 2 has never served");
         fence(&ctx, 1).await;
         assert_eq!(listed().await, [0, 1]);
-        let fenced_at = ctx.broker.metadata.fenced_at(BrokerId(1)).expect("it was fenced");
-        let is_listed_at = |now| was_fenced_just_now(&ctx, BrokerId(1), now);
-        assert!(is_listed_at(fenced_at + LISTED - Duration::from_millis(1)));
-        assert!(!is_listed_at(fenced_at + LISTED));
+        let image = ctx.image();
+        let mut broker = metadata::Broker::clone(image.broker(BrokerId(1)).expect("it is registered"));
+        let fenced_at = ctx.broker.metadata.fenced_at(&broker).expect("it was fenced");
+        let moment = Duration::from_millis(1);
+        assert!(is_listed(&ctx, &broker, fenced_at + LISTED - moment));
+        assert!(!is_listed(&ctx, &broker, fenced_at + LISTED));
+        broker.in_controlled_shutdown = true;
+        assert!(
+            is_listed(&ctx, &broker, fenced_at - moment),
+            "for who has asked before"
+        );
+        assert!(!is_listed(&ctx, &broker, fenced_at));
     }
 
     #[tokio::test]
