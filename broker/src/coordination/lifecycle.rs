@@ -210,8 +210,8 @@ impl Lifecycle {
         )
     }
 
-    /// Asks the controller to move everything off this broker, and waits until it has; false when the deadline passes
-    /// first.
+    /// Asks the controller to move everything off this broker, and waits until it has and a heartbeat's interval is over,
+    /// in which clients hear of it; false when the deadline passes first.
     pub async fn shut_down(&self, deadline: Instant) -> bool {
         self.wish.send_modify(|wish| wish.stop = true);
         let mut standing = self.standing.clone();
@@ -271,7 +271,14 @@ impl Task {
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
-                    changed = self.wishes.changed() => if changed.is_err() { return },
+                    changed = self.wishes.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        // The next one comes a whole interval later. Who wants to stop is told that he may by then: clients hear from him
+                        // meanwhile, with a refusal, that others lead, which they learn more slowly from a connection that breaks.
+                        ticks.reset();
+                    }
                     () = catch_up(&self.metadata, self.told_index, epoch) => {}
                 }
                 match self.beat(epoch).await {

@@ -197,7 +197,14 @@ async fn brokers_register_live_are_fenced_when_silent_and_shut_down_in_order() {
     let again = fleet.running[&1].join(fleet.registration(1));
     again.set_ready(true);
     assert!(again.unfenced(deadline()).await);
+    let asked = Instant::now();
     assert!(again.shut_down(deadline()).await);
+    let told_after = asked.elapsed();
+    let heartbeat = fleet.configs[&1].timing.heartbeat;
+    assert!(
+        told_after >= heartbeat,
+        "clients had {told_after:?} to hear of it"
+    );
     fleet.until(0, |image| !alive(image, 1)).await;
     assert!(alive(&fleet.running[&0].metadata().image(), 0));
     fleet.stop_all().await;
