@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::server::Connected;
 
 /// Between two knocks at a broker that hung up.
-const KNOCK_INTERVAL: Duration = Duration::from_millis(50);
+pub const KNOCK_INTERVAL: Duration = Duration::from_millis(50);
 /// For so long after it hung up a broker is knocked at: its session ends then without that.
 const KNOCKED_FOR: Duration = Duration::from_secs(1);
 
@@ -39,6 +39,19 @@ struct Line {
     broken: Option<Instant>,
     /// The registration whose process is gone: nobody listened where it should be, after its last connection broke.
     gone: Option<BrokerEpoch>,
+    /// Somebody listened there, when a process that ended would have ended.
+    listens: bool,
+}
+
+/// What a knock at a broker finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knocked {
+    /// Nobody listens where it should be, as its machine says: the process of this registration is gone.
+    Gone(BrokerEpoch),
+    /// Somebody listens there.
+    Listens,
+    /// There is no answer, from the machine neither.
+    Silent,
 }
 
 impl Connections {
@@ -50,6 +63,7 @@ impl Connections {
         line.open += 1;
         line.broken = None;
         line.gone = None;
+        line.listens = false;
         Open {
             connections: self.clone(),
             broker,
@@ -77,7 +91,7 @@ impl Connections {
     }
 
     /// Whether the process that registered as `broker` with that epoch is gone: that is known, or its last connection broke this moment
-    /// and it has not been knocked at yet.
+    /// and nobody was found to listen there since.
     #[must_use]
     pub fn is_gone(&self, broker: BrokerId, epoch: BrokerEpoch, now: Instant) -> bool {
         let brokers = self.brokers.lock();
@@ -85,6 +99,7 @@ impl Connections {
             .get(&broker)
             .is_some_and(|line| match (line.gone, line.broken) {
                 (Some(gone), _) => gone == epoch,
+                (None, Some(_)) if line.listens => false,
                 (None, Some(broken)) => now.saturating_duration_since(broken) < PRESUMED_FOR,
                 (None, None) => false,
             })
@@ -106,12 +121,12 @@ impl Connections {
 
     fn broke(&self, line: &mut Line, now: Instant) {
         line.broken = Some(now);
+        line.listens = false;
         self.broke.notify_one();
     }
 
-    /// Knocks at brokers that hung up, without end. `gone` says which registration of a broker has no process any more: where it
-    /// should be, nobody listens.
-    pub async fn knock(self: Arc<Self>, gone: impl AsyncFn(BrokerId) -> Option<BrokerEpoch>) {
+    /// Knocks at brokers that hung up, without end.
+    pub async fn knock(self: Arc<Self>, knock: impl AsyncFn(BrokerId) -> Knocked) {
         loop {
             let doubtful = self.doubtful(Instant::now());
             if doubtful.is_empty() {
@@ -119,8 +134,11 @@ impl Connections {
                 continue;
             }
             let knocks = doubtful.into_iter().map(async |(broker, broken)| {
-                if let Some(epoch) = gone(broker).await {
-                    self.note_gone(broker, broken, epoch);
+                let began = Instant::now();
+                match knock(broker).await {
+                    Knocked::Gone(epoch) => self.note_gone(broker, broken, epoch),
+                    Knocked::Listens => self.note_listens(broker, broken, began),
+                    Knocked::Silent => {}
                 }
             });
             join_all(knocks).await;
@@ -144,6 +162,16 @@ impl Connections {
             && line.broken == Some(broken)
         {
             line.gone = Some(epoch);
+        }
+    }
+
+    /// The same; and a process that is just ending may listen for a moment after its connections broke.
+    fn note_listens(&self, broker: BrokerId, broken: Instant, began: Instant) {
+        if let Some(line) = self.brokers.lock().get_mut(&broker)
+            && line.broken == Some(broken)
+            && began >= broken + KNOCK_INTERVAL
+        {
+            line.listens = true;
         }
     }
 
@@ -263,11 +291,16 @@ mod tests {
             let count = knocks.entry(broker).or_default();
             *count += 1;
             // The first knock finds the process about to end, still listening; broker 2 listens on.
-            (broker == BrokerId(1) && *count == 2).then_some(EPOCH)
+            match (broker, *count) {
+                (BrokerId(1), 2) => Knocked::Gone(EPOCH),
+                _ => Knocked::Listens,
+            }
         });
         let task = tokio::spawn(knocking);
         let (gone, hung_up) = (connections.open(BrokerId(1)), connections.open(BrokerId(2)));
+        let broken = Instant::now();
         drop((gone, hung_up));
+        assert!(connections.is_gone(BrokerId(2), EPOCH, broken), "it is presumed");
         let deadline = Instant::now() + Duration::from_secs(20);
         while connections.refused().is_empty() {
             assert!(Instant::now() < deadline, "{:?}", knocks.lock());
@@ -276,6 +309,7 @@ mod tests {
         assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));
         assert_eq!(knocks.lock()[&BrokerId(1)], 2);
         assert!(knocks.lock()[&BrokerId(2)] >= 1);
+        assert!(!connections.is_gone(BrokerId(2), EPOCH, broken), "it listens on");
         let _again = connections.open(BrokerId(1));
         assert_eq!(connections.refused(), BTreeSet::new());
         task.abort();
@@ -309,6 +343,26 @@ mod tests {
         assert!(is_gone(1, EPOCH, later));
         assert!(!is_gone(1, BrokerEpoch(8), later));
         assert!(!is_gone(2, EPOCH, later));
+    }
+
+    #[test]
+    fn who_listens_a_moment_later_is_not_presumed_gone_any_more() {
+        let connections = Arc::new(Connections::default());
+        let broken = Instant::now();
+        connections.hung_up(BrokerId(1), broken);
+        let is_gone = |now| connections.is_gone(BrokerId(1), EPOCH, now);
+        connections.note_listens(BrokerId(1), broken, broken);
+        assert!(is_gone(broken), "it may be about to end");
+        let later = broken + KNOCK_INTERVAL;
+        connections.note_listens(BrokerId(1), broken - KNOCK_INTERVAL, later);
+        assert!(is_gone(later), "that was said of an earlier break");
+        connections.note_listens(BrokerId(1), broken, later);
+        assert!(!is_gone(later));
+        connections.note_gone(BrokerId(1), broken, EPOCH);
+        assert!(is_gone(later), "it ended after all");
+        let again = broken + KNOCKED_FOR;
+        connections.hung_up(BrokerId(1), again);
+        assert!(is_gone(again), "it broke anew");
     }
 
     #[test]

@@ -69,7 +69,7 @@ use seat::{Place, Seat, until};
 use service::Service;
 
 pub use client::{Controller, Local, Remote, SUBMIT_TIMEOUT, SubmitError};
-pub use connections::Connections;
+pub use connections::{Connections, KNOCK_INTERVAL, Knocked};
 pub use driver::{Answer, Driver, NotController, QUEUE_MAX};
 pub use latest::{Indexed, Metadata, Publisher, Subscription, WaitError};
 pub use lifecycle::{Lifecycle, Registration, Standing, Timing};
@@ -192,7 +192,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let knocking = connections
         .clone()
-        .knock(async move |broker| peers.gone(broker).await);
+        .knock(async move |broker| peers.knock(broker).await);
     let incoming = listener::incoming(listener, tls.clone(), connections.clone());
     let served = serve(incoming, seat.service.clone(), fleet, seat.stop.clone());
     seat.tasks.extend([

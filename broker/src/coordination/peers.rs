@@ -14,7 +14,7 @@ use flotilla_control::proto::coordination::{
 };
 use flotilla_control::proto::fleet::fleet_client::FleetClient;
 use flotilla_control::tls::server_name;
-use flotilla_protocol::{BrokerEpoch, BrokerId, Uuid};
+use flotilla_protocol::{BrokerId, Uuid};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -29,6 +29,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::carrier::{Call, Carrier, Observed};
 use super::client::Remote;
+use super::connections::Knocked;
 use super::latest::Metadata;
 use super::tls::Tls;
 use super::voter::{VoterId, VoterNode};
@@ -109,17 +110,26 @@ impl Peers {
         addresses
     }
 
-    /// The registration of a broker whose process is gone, if nobody listens where it should be, as its machine says. A machine that is
-    /// gone itself, or cut off, says nothing. Who registers after the knock has listened before.
-    pub async fn gone(&self, broker: BrokerId) -> Option<BrokerEpoch> {
-        let epoch = self.inner.metadata.image().broker(broker)?.epoch;
+    /// Knocks at the door of a broker. A machine that is gone itself, or cut off, says nothing. Who registers after the knock has listened
+    /// before.
+    pub async fn knock(&self, broker: BrokerId) -> Knocked {
+        let Some(epoch) = self
+            .inner
+            .metadata
+            .image()
+            .broker(broker)
+            .map(|broker| broker.epoch)
+        else {
+            return Knocked::Silent;
+        };
         for address in &self.addresses(broker, None) {
-            let knocked = timeout(KNOCK_TIMEOUT, TcpStream::connect(address)).await;
-            if !matches!(knocked, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused) {
-                return None;
+            match timeout(KNOCK_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(_)) => return Knocked::Listens,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Ok(Err(_)) | Err(_) => return Knocked::Silent,
             }
         }
-        Some(epoch)
+        Knocked::Gone(epoch)
     }
 
     /// A connection to a broker; it is made when it is first used. `remembered` is an address that is tried last.

@@ -4,6 +4,7 @@ use super::leader_hint::NEWS;
 use super::partition_view::{Form, PartitionView, controller_id, missing};
 use super::{Context, OPERATIONS_NOT_ASKED, Reply, error};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
+use crate::coordination::KNOCK_INTERVAL;
 use crate::metadata::{self, Image, Topic, is_internal};
 use flotilla_control::proto::metadata::{CreateTopic, CreateTopics, Request, request};
 use flotilla_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -41,7 +42,10 @@ pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<Metadata
         let deadline = Instant::now() + ELECTION_MAX;
         let mut images = ctx.broker.metadata.subscribe();
         while lacks_leader(&ctx, &images.latest().image, &request) {
-            if !matches!(timeout_at(deadline, images.changed()).await, Ok(Some(_))) {
+            // A broker that was presumed gone may turn out to be there.
+            let next_look = deadline.min(Instant::now() + KNOCK_INTERVAL);
+            let is_over = matches!(timeout_at(next_look, images.changed()).await, Ok(None));
+            if is_over || Instant::now() >= deadline {
                 break;
             }
         }
@@ -352,6 +356,7 @@ mod tests {
     use super::*;
     use crate::auth::{Authorizer, PatternType, PermissionType, Principal};
     use crate::broker::Broker;
+    use crate::coordination::Knocked;
     use crate::metadata::Fact;
     use crate::request::testing::{self, context_of};
     use flotilla_control::proto::metadata as proto;
@@ -476,7 +481,7 @@ mod tests {
     /// Sees who hung up refuse connections from then on.
     fn knock(ctx: &Context) -> JoinHandle<()> {
         let connections = ctx.broker.connections.clone();
-        tokio::spawn(connections.knock(async |_| Some(BrokerEpoch(1))))
+        tokio::spawn(connections.knock(async |_| Knocked::Gone(BrokerEpoch(1))))
     }
 
     async fn handle(ctx: &Context, request: MetadataRequest) -> MetadataResponse {
