@@ -86,8 +86,19 @@ pub fn client(bootstrap: &str) -> ClientConfig {
 }
 
 impl Probe {
-    /// One record each `interval`.
+    /// One record each `interval`, just large enough for its number.
     pub fn start(bootstrap: &str, topic: &str, partitions: i32, interval: Duration) -> Self {
+        Self::start_with_values(bootstrap, topic, partitions, interval, 0)
+    }
+
+    /// The same with values of `bytes` at least.
+    pub fn start_with_values(
+        bootstrap: &str,
+        topic: &str,
+        partitions: i32,
+        interval: Duration,
+        bytes: usize,
+    ) -> Self {
         let ledger = Ledger::default();
         let stop = Arc::new(AtomicBool::new(false));
         let producer: ThreadedProducer<Ledger> = client(bootstrap)
@@ -104,7 +115,7 @@ impl Probe {
                         break;
                     }
                     let partition = (number % partitions as usize) as i32;
-                    send(&producer, &ledger, &topic, partition, number);
+                    send(&producer, &ledger, &topic, partition, number, bytes);
                     let next = begun + interval * (number as u32 + 1);
                     std::thread::sleep(next.saturating_duration_since(Instant::now()));
                 }
@@ -206,7 +217,14 @@ impl Probe {
     }
 }
 
-fn send(producer: &ThreadedProducer<Ledger>, ledger: &Ledger, topic: &str, partition: i32, number: usize) {
+fn send(
+    producer: &ThreadedProducer<Ledger>,
+    ledger: &Ledger,
+    topic: &str,
+    partition: i32,
+    number: usize,
+    bytes: usize,
+) {
     ledger.look(|all| {
         all.push(Produced {
             sent: Instant::now(),
@@ -214,7 +232,7 @@ fn send(producer: &ThreadedProducer<Ledger>, ledger: &Ledger, topic: &str, parti
             answered: None,
         });
     });
-    let value = number.to_string();
+    let value = format!("{number:<bytes$}");
     let mut record = BaseRecord::<str, str, usize>::with_opaque_to(topic, number)
         .payload(&value)
         .partition(partition);
@@ -258,7 +276,7 @@ fn held_against(produced: &[Produced], read: &[Record]) -> Audit {
         ..Audit::default()
     };
     for record in read {
-        let number: usize = record.value.parse().expect("the probe writes numbers");
+        let number: usize = record.value.trim_end().parse().expect("the probe writes numbers");
         places
             .entry(number)
             .or_default()

@@ -17,6 +17,9 @@ const TARGET: Duration = Duration::from_secs(10);
 const WHOLE_WITHIN: Duration = Duration::from_secs(600);
 /// Between two records: each partition is written to once in so many intervals.
 const INTERVAL: Duration = Duration::from_millis(5);
+/// What a record holds, and how many of them each partition has at least before the first kill: there is something to recover.
+const VALUE_BYTES: usize = 64 << 10;
+const RECORDS_BEFORE: usize = 4;
 /// What was handed over so long before a kill is likely to wait for it, too.
 const BEFORE: Duration = Duration::from_secs(1);
 
@@ -36,8 +39,12 @@ fn killed_broker_with_many_partitions_is_soon_in_sync_everywhere() {
     sight.wait_even(WHOLE_WITHIN, BROKERS);
     println!("{partitions} partitions made after {} ms", ms(begun.elapsed()));
     // All partitions take records all the time: what is in memory only when a broker is killed must be found again.
-    let probe = Probe::start(fleet.bootstrap(), "orders", partitions, INTERVAL);
+    let probe = Probe::start_with_values(fleet.bootstrap(), "orders", partitions, INTERVAL, VALUE_BYTES);
     probe.warmed_up(partitions);
+    while probe.acknowledged() < RECORDS_BEFORE * partitions as usize {
+        assert!(begun.elapsed() < WHOLE_WITHIN, "the partitions do not fill");
+        std::thread::sleep(INTERVAL);
+    }
     let (mut back, mut longest) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let view = sight.wait_even(WHOLE_WITHIN, BROKERS);
@@ -85,6 +92,7 @@ fn killed_broker_with_many_partitions_is_soon_in_sync_everywhere() {
             ms(back.max()),
             ms(longest.max()),
             audit.acknowledged.to_string(),
+            (audit.acknowledged * VALUE_BYTES >> 20).to_string(),
         ],
         met,
     );
