@@ -232,7 +232,8 @@ fn send(
             answered: None,
         });
     });
-    let value = format!("{number:<bytes$}");
+    let mut value = number.to_string();
+    value.extend(std::iter::repeat_n(' ', bytes.saturating_sub(value.len())));
     let mut record = BaseRecord::<str, str, usize>::with_opaque_to(topic, number)
         .payload(&value)
         .partition(partition);
