@@ -48,7 +48,10 @@ fn full_disk_refuses_writes_serves_reads_and_heals_by_itself() {
     ));
     volumes.up(&mut fleet);
     let sight = Sight::of(&fleet);
-    let probe = Probe::start(fleet.bootstrap(), "orders", PARTITIONS, Duration::from_millis(20));
+    // A record waits as long as it must: after five minutes, as it comes, librdkafka gives up, and its idempotent producer for good.
+    let mut patient = client(fleet.bootstrap());
+    patient.set("message.timeout.ms", "0");
+    let probe = Probe::start_as(patient, "orders", PARTITIONS, Duration::from_millis(20), 0);
     probe.warmed_up(PARTITIONS);
     let before = sight.wait_even(WHOLE_WITHIN, BROKERS);
     let (led, pid) = (led_by(&before, "orders"), fleet.pid_of(i64::from(FULL)));

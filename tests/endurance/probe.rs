@@ -88,12 +88,12 @@ pub fn client(bootstrap: &str) -> ClientConfig {
 impl Probe {
     /// One record each `interval`, just large enough for its number.
     pub fn start(bootstrap: &str, topic: &str, partitions: i32, interval: Duration) -> Self {
-        Self::start_with_values(bootstrap, topic, partitions, interval, 0)
+        Self::start_as(client(bootstrap), topic, partitions, interval, 0)
     }
 
-    /// The same with values of `bytes` at least.
-    pub fn start_with_values(
-        bootstrap: &str,
+    /// The same with settings of its own, and values of `bytes` at least.
+    pub fn start_as(
+        mut client: ClientConfig,
         topic: &str,
         partitions: i32,
         interval: Duration,
@@ -101,7 +101,7 @@ impl Probe {
     ) -> Self {
         let ledger = Ledger::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let producer: ThreadedProducer<Ledger> = client(bootstrap)
+        let producer: ThreadedProducer<Ledger> = client
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .create_with_context(ledger.clone())

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::figures::{Figures, ms};
 use crate::fleet::{Fleet, manifests, signal};
-use crate::probe::{Probe, audit};
+use crate::probe::{Probe, audit, client};
 use crate::report;
 use crate::sight::{Sight, epoch};
 
@@ -39,7 +39,13 @@ fn killed_broker_with_many_partitions_is_soon_in_sync_everywhere() {
     sight.wait_even(WHOLE_WITHIN, BROKERS);
     println!("{partitions} partitions made after {} ms", ms(begun.elapsed()));
     // All partitions take records all the time: what is in memory only when a broker is killed must be found again.
-    let probe = Probe::start_with_values(fleet.bootstrap(), "orders", partitions, INTERVAL, VALUE_BYTES);
+    let probe = Probe::start_as(
+        client(fleet.bootstrap()),
+        "orders",
+        partitions,
+        INTERVAL,
+        VALUE_BYTES,
+    );
     probe.warmed_up(partitions);
     while probe.acknowledged() < RECORDS_BEFORE * partitions as usize {
         assert!(begun.elapsed() < WHOLE_WITHIN, "the partitions do not fill");
