@@ -265,7 +265,9 @@ impl World {
                 if !partition.is_replica(me) {
                     return true;
                 }
-                let named = partition.isr.contains(&me) || partition.elr.contains(&me);
+                // A leader may be about to add it: nobody knows of that proposal yet, and only who is fenced is refused.
+                let is_fenced = image.broker(me).is_none_or(|broker| broker.fenced);
+                let named = !is_fenced || partition.isr.contains(&me) || partition.elr.contains(&me);
                 let min_isr = self.plan.min_isr(&topic.name).min(partition.replicas.len());
                 // With a minimum of one, the last in sync is the only one that may lead.
                 let safe = !named || min_isr > 1;
