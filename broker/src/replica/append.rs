@@ -3,7 +3,6 @@
 use super::admission::{self, Admitted};
 use super::error::{AppendError, Unavailable};
 use super::hosted::{Hosted, Role, State, Wait};
-use super::refused::Refused;
 use super::transaction::Verification;
 use super::volume::Health;
 use crate::log;
@@ -140,13 +139,30 @@ pub enum Said {
     Other(Answer),
 }
 
+/// The last sequence number in the log of the producer's incarnation that sent a batch.
+fn last_sequence(state: &State, header: &BatchHeader) -> Option<i32> {
+    let known = state.log.producers().get(header.producer_id)?;
+    (known.epoch == header.producer_epoch).then(|| known.last_sequence())
+}
+
 /// What a producer is told whose batch does not follow the last one.
-fn in_order(refused: &mut Refused, header: &BatchHeader, error: producer_state::Error) -> AppendError {
-    let behind = match error {
-        producer_state::Error::OutOfOrderSequence { last, .. } => refused.behind(header, last),
-        _ => None,
+fn in_order(state: &mut State, header: &BatchHeader, error: producer_state::Error) -> AppendError {
+    let producer_state::Error::OutOfOrderSequence { last, .. } = error else {
+        return error.into();
     };
-    behind.unwrap_or_else(|| error.into())
+    let known = state.log.producers().get(header.producer_id);
+    let last_batch = known.and_then(|producer| producer.batches.back());
+    let has_written_here = match &state.role {
+        Role::Leader(leader) => last_batch.is_none_or(|batch| batch.last_offset >= leader.epoch_start()),
+        _ => true,
+    };
+    let refused = &mut state.refused;
+    let behind = refused.behind(header, last);
+    let elsewhere = || match has_written_here {
+        true => None,
+        false => refused.behind_another_leader(header, last),
+    };
+    behind.or_else(elsewhere).unwrap_or_else(|| error.into())
 }
 
 impl Hosted {
@@ -173,13 +189,14 @@ impl Hosted {
         let leader_epoch = match self.may_append(&state, acks, origin) {
             Ok(epoch) => epoch,
             Err(error) => {
-                state.refused.note(&header, &error);
+                let last = last_sequence(&state, &header);
+                state.refused.note(&header, &error, last);
                 return Err(error);
             }
         };
         let verdict = match check_producer(&state, &header, origin, leader_epoch) {
             Ok(verdict) => verdict,
-            Err(AppendError::Producer(error)) => return Err(in_order(&mut state.refused, &header, error)),
+            Err(AppendError::Producer(error)) => return Err(in_order(&mut state, &header, error)),
             Err(error) => return Err(error),
         };
         let (base_offset, last_offset, log_append_time_ms, is_duplicate) = match verdict {

@@ -256,6 +256,56 @@ async fn batches_behind_a_refused_one_are_refused_likewise_until_it_comes_again(
 }
 
 #[tokio::test]
+async fn gap_may_be_what_the_leader_before_refused() {
+    let mut image = alone();
+    let site = site(&image);
+    let put = |sequence, values: &[&str]| {
+        let batch = idempotent(7, sequence, values);
+        site.replicas.append(key(1, 0), &batch, Acks::All, Origin::Client)
+    };
+    let is_gap = |error: &AppendError| {
+        let gap = AppendError::Producer(producer_state::Error::OutOfOrderSequence {
+            producer_id: ProducerId(7),
+            last: 0,
+            found: 7,
+        });
+        *error == gap
+    };
+    put(0, &["a"]).unwrap();
+    fold(&mut image, [partition(1, 0, &[0], &[0], 9)]);
+    site.replicas.apply(&Arc::new(image));
+    for sequence in 3..7 {
+        let refused = put(sequence, &["d"]).unwrap_err();
+        assert_eq!(refused, Unavailable::NotLeader.into(), "it comes again");
+    }
+    // More than five cannot be on their way: this producer has lost a batch.
+    for _ in 0..2 {
+        let lost = put(7, &["e"]).unwrap_err();
+        assert!(is_gap(&lost), "{lost:?}");
+    }
+    put(1, &["b", "c"]).unwrap();
+    let gap = put(4, &["e"]).unwrap_err();
+    assert!(
+        matches!(
+            gap,
+            AppendError::Producer(producer_state::Error::OutOfOrderSequence { last: 2, .. })
+        ),
+        "it has written here: {gap:?}"
+    );
+}
+
+/// As after epoch 4 of the leader, and not in another one.
+fn in_the_same_leadership(fact: Fact) -> Fact {
+    match fact {
+        Fact::Partition(partition) => Fact::Partition(proto::Partition {
+            leader_epoch: 4,
+            ..partition
+        }),
+        other => other,
+    }
+}
+
+#[tokio::test]
 async fn gap_that_does_not_begin_with_the_refused_batch_is_told() {
     let mut image = alone();
     fold(
@@ -272,14 +322,20 @@ async fn gap_that_does_not_begin_with_the_refused_batch_is_told() {
         site.replicas.append(key(1, 0), &batch, Acks::All, Origin::Client)
     };
     put(0, &["a"]).unwrap();
-    fold(&mut image, [partition(1, 0, &[0, 1], &[0], 5)]);
+    fold(
+        &mut image,
+        [in_the_same_leadership(partition(1, 0, &[0, 1], &[0], 5))],
+    );
     site.replicas.apply(&Arc::new(image.clone()));
     let refused = put(2, &["c"]).unwrap_err();
     assert!(
         matches!(refused, AppendError::NotEnoughReplicas(_)),
         "{refused:?}"
     );
-    fold(&mut image, [partition(1, 0, &[0, 1], &[0, 1], 6)]);
+    fold(
+        &mut image,
+        [in_the_same_leadership(partition(1, 0, &[0, 1], &[0, 1], 6))],
+    );
     site.replicas.apply(&Arc::new(image));
     for sequence in [2, 3] {
         let gap = put(sequence, &["d"]).unwrap_err();
