@@ -41,10 +41,14 @@ exactly-once seconds="600":
     FLOTILLA_CHAIN_SECONDS={{ seconds }} FLOTILLA_REPORT={{ justfile_directory() }}/target/exactly-once-report.md cargo test --workspace --test process -- --exact --nocapture chain::chain_loses_and_doubles_nothing_while_brokers_and_the_application_are_killed
     { printf '# An exactly-once chain under kills\n\n`just exactly-once {{ seconds }}` on %s (%s, %s cores, a debug build): a source topic, a transactional transform with librdkafka, a sink topic, each of four partitions\non three brokers; a `kill -9` every two to five seconds.\n\n' "$(date -u +%Y-%m-%d)" "$(git rev-parse --short HEAD)" "$(nproc)"; cat target/exactly-once-report.md; } > docs/exactly-once-report.md
 
-# Real clients: kcat and the tools of Apache Kafka, against a fleet of three
-test-clients:
-    tests/clients/install
-    cargo test --workspace --features flotilla-cli/client-suite --test clients -- --nocapture --test-threads 1
+# Real clients: client libraries, kcat and the tools of Apache Kafka, against a fleet of three
+test-clients *filter:
+    tests/clients/install libraries
+    cargo test --workspace --features flotilla-cli/client-suite --test clients -- --nocapture --test-threads 1 {{ filter }}
+
+# Write the README's table of client libraries: those that run the scenario to its end, all or those named
+clients-table *filter="works_unchanged":
+    FLOTILLA_CLIENTS_TABLE=write just test-clients {{ filter }}
 
 # Chaos on real processes: fleets of three and of five brokers, `seconds` of faults in all, checked in the end. Needs root
 test-chaos seconds="300" *options:

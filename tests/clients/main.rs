@@ -1,4 +1,4 @@
-//! Clients that are not ours, as their users run them: kcat, and Apache Kafka's own tools. `just test-clients`.
+//! Clients that are not ours, as their users run them: client libraries, kcat, and Apache Kafka's own tools. `just test-clients`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -7,9 +7,13 @@ mod eventually;
 #[allow(dead_code)]
 #[path = "../process/fleet.rs"]
 mod fleet;
+#[allow(dead_code)]
+#[path = "../process/kafka.rs"]
+mod kafka;
 mod kafka_tools;
 mod kcat;
 mod modern_groups;
+mod scenario;
 mod scram;
 mod tools;
 mod transactions;
