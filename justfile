@@ -41,14 +41,18 @@ exactly-once seconds="600":
     FLOTILLA_CHAIN_SECONDS={{ seconds }} FLOTILLA_REPORT={{ justfile_directory() }}/target/exactly-once-report.md cargo test --workspace --test process -- --exact --nocapture chain::chain_loses_and_doubles_nothing_while_brokers_and_the_application_are_killed
     { printf '# An exactly-once chain under kills\n\n`just exactly-once {{ seconds }}` on %s (%s, %s cores, a debug build): a source topic, a transactional transform with librdkafka, a sink topic, each of four partitions\non three brokers; a `kill -9` every two to five seconds.\n\n' "$(date -u +%Y-%m-%d)" "$(git rev-parse --short HEAD)" "$(nproc)"; cat target/exactly-once-report.md; } > docs/exactly-once-report.md
 
-# Real clients: client libraries, kcat and the tools of Apache Kafka, against a fleet of three
-test-clients *filter:
-    tests/clients/install libraries
-    cargo test --workspace --features flotilla-cli/client-suite --test clients -- --nocapture --test-threads 1 {{ filter }}
+# Real clients against fleets of three: client libraries, then kcat and the tools of Apache Kafka
+test-clients: test-libraries
+    cargo test --workspace --features flotilla-cli/client-suite --test clients -- --nocapture --test-threads 1 --skip scenario::
 
-# Write the README's table of client libraries: those that run the scenario to its end, all or those named
-clients-table *filter="works_unchanged":
-    FLOTILLA_CLIENTS_TABLE=write just test-clients {{ filter }}
+# Client libraries against fleets of three, all or those whose test has `filter` in its name. They mostly wait, so some run side by side
+test-libraries filter="scenario::":
+    tests/clients/install libraries
+    cargo test --workspace --features flotilla-cli/client-suite --test clients -- --test-threads 3 {{ filter }}
+
+# Write the README's rows of client libraries that run the scenario to its end, of all or of those whose test has `filter` in its name
+clients-table filter="works_unchanged":
+    FLOTILLA_CLIENTS_TABLE=write just test-libraries {{ filter }}
 
 # Chaos on real processes: fleets of three and of five brokers, `seconds` of faults in all, checked in the end. Needs root
 test-chaos seconds="300" *options:

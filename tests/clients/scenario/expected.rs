@@ -10,7 +10,7 @@ pub fn key(number: Number) -> String {
 
 /// The value of a record: long and even enough that every codec makes it smaller.
 pub fn value(number: Number) -> String {
-    format!("v-{number:06}-{}", "abcdefgh".repeat(10))
+    format!("v-{number:06}-{}", "abcdefgh".repeat(40))
 }
 
 /// A record as a program read it: `record MEMBER PARTITION OFFSET KEY VALUE HEADERS`.

@@ -18,10 +18,52 @@ impl Library {
     }
 }
 
-static LIBRARIES: [Library; 1] = [Library {
-    name: "kafkajs",
-    start: || javascript("kafkajs.js"),
-}];
+static LIBRARIES: [Library; 11] = [
+    Library {
+        name: "Java kafka-clients 4",
+        start: || java("4.3.1"),
+    },
+    Library {
+        name: "Java kafka-clients 3",
+        start: || java("3.9.2"),
+    },
+    Library {
+        name: "Java kafka-clients 2",
+        start: || java("2.8.2"),
+    },
+    Library {
+        name: "aiokafka",
+        start: || python("aio.py"),
+    },
+    Library {
+        name: "confluent-kafka (Python)",
+        start: || python("confluent.py"),
+    },
+    Library {
+        name: "franz-go",
+        start: || go("franz-go"),
+    },
+    Library {
+        name: "kafka-go",
+        start: || go("kafka-go"),
+    },
+    Library {
+        name: "kafka-python",
+        start: || python("kafkapython.py"),
+    },
+    Library {
+        name: "kafkajs",
+        start: || javascript("kafkajs.js"),
+    },
+    Library {
+        name: "kcat",
+        start: || python("kcat.py"),
+    },
+    Library {
+        name: "sarama",
+        start: || go("sarama"),
+    },
+];
 
 /// Where `tests/clients/install` put things.
 fn installed(place: &str) -> PathBuf {
@@ -52,6 +94,28 @@ fn javascript(file: &str) -> Command {
     command
 }
 
+fn python(file: &str) -> Command {
+    let mut command = Command::new(installed("python/bin/python"));
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(program("python").join(file));
+    command
+}
+
+fn go(name: &str) -> Command {
+    Command::new(installed("go").join(name))
+}
+
+fn java(version: &str) -> Command {
+    let libraries = installed(&format!("java-{version}")).join("*");
+    let mut command = Command::new("java");
+    command
+        .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-cp"])
+        .arg(libraries)
+        .arg(program("java").join("Client.java"));
+    command
+}
+
 fn run_named(name: &str) {
     run(LIBRARIES
         .iter()
@@ -60,8 +124,58 @@ fn run_named(name: &str) {
 }
 
 #[test]
+fn java_4_works_unchanged() {
+    run_named("Java kafka-clients 4");
+}
+
+#[test]
+fn java_3_works_unchanged() {
+    run_named("Java kafka-clients 3");
+}
+
+#[test]
+fn java_2_works_unchanged() {
+    run_named("Java kafka-clients 2");
+}
+
+#[test]
+fn aiokafka_works_unchanged() {
+    run_named("aiokafka");
+}
+
+#[test]
+fn confluent_python_works_unchanged() {
+    run_named("confluent-kafka (Python)");
+}
+
+#[test]
+fn franz_go_works_unchanged() {
+    run_named("franz-go");
+}
+
+#[test]
+fn kafka_go_works_unchanged() {
+    run_named("kafka-go");
+}
+
+#[test]
+fn kafka_python_works_unchanged() {
+    run_named("kafka-python");
+}
+
+#[test]
 fn kafkajs_works_unchanged() {
     run_named("kafkajs");
+}
+
+#[test]
+fn kcat_works_unchanged() {
+    run_named("kcat");
+}
+
+#[test]
+fn sarama_works_unchanged() {
+    run_named("sarama");
 }
 
 #[test]

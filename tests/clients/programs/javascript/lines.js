@@ -24,7 +24,7 @@ const padded = (number) => String(number).padStart(6, '0')
 /** The record of a number. */
 const record = (number) => ({
   key: `k-${padded(number)}`,
-  value: `v-${padded(number)}-${'abcdefgh'.repeat(10)}`,
+  value: `v-${padded(number)}-${'abcdefgh'.repeat(40)}`,
   headers: { number: padded(number) },
 })
 
