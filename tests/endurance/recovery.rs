@@ -98,7 +98,7 @@ fn killed_broker_with_many_partitions_is_soon_in_sync_everywhere() {
             ms(back.max()),
             ms(longest.max()),
             audit.acknowledged.to_string(),
-            (audit.acknowledged * VALUE_BYTES >> 20).to_string(),
+            ((audit.acknowledged * VALUE_BYTES) >> 20).to_string(),
         ],
         met,
     );
