@@ -37,20 +37,19 @@ pub struct Connections {
 struct Line {
     open: usize,
     broken: Option<Instant>,
-    /// The registration whose process is gone: nobody listened where it should be, after its last connection broke.
-    gone: Option<BrokerEpoch>,
-    /// Somebody listened there, when a process that ended would have ended.
-    listens: bool,
+    /// What was found there since.
+    found: Knocked,
 }
 
 /// What a knock at a broker finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Knocked {
     /// Nobody listens where it should be, as its machine says: the process of this registration is gone.
     Gone(BrokerEpoch),
     /// Somebody listens there.
     Listens,
     /// There is no answer, from the machine neither.
+    #[default]
     Silent,
 }
 
@@ -62,8 +61,7 @@ impl Connections {
         let line = brokers.entry(broker).or_default();
         line.open += 1;
         line.broken = None;
-        line.gone = None;
-        line.listens = false;
+        line.found = Knocked::Silent;
         Open {
             connections: self.clone(),
             broker,
@@ -86,7 +84,7 @@ impl Connections {
         let brokers = self.brokers.lock();
         let refused = brokers
             .iter()
-            .filter(|(_, line)| line.broken.is_some() && line.gone.is_some());
+            .filter(|(_, line)| line.broken.is_some() && matches!(line.found, Knocked::Gone(_)));
         refused.map(|(broker, _)| *broker).collect()
     }
 
@@ -95,14 +93,13 @@ impl Connections {
     #[must_use]
     pub fn is_gone(&self, broker: BrokerId, epoch: BrokerEpoch, now: Instant) -> bool {
         let brokers = self.brokers.lock();
-        brokers
-            .get(&broker)
-            .is_some_and(|line| match (line.gone, line.broken) {
-                (Some(gone), _) => gone == epoch,
-                (None, Some(_)) if line.listens => false,
-                (None, Some(broken)) => now.saturating_duration_since(broken) < PRESUMED_FOR,
-                (None, None) => false,
-            })
+        brokers.get(&broker).is_some_and(|line| match line.found {
+            Knocked::Gone(gone) => gone == epoch,
+            Knocked::Listens => false,
+            Knocked::Silent => line
+                .broken
+                .is_some_and(|broken| now.saturating_duration_since(broken) < PRESUMED_FOR),
+        })
     }
 
     /// A connection to a broker broke, or was not to be had. That is of interest while it has none to this one, and counts from the first
@@ -114,14 +111,13 @@ impl Connections {
             .broken
             .is_some_and(|broken| now.saturating_duration_since(broken) < KNOCKED_FOR);
         if line.open == 0 && !is_known {
-            line.gone = None;
             self.broke(line, now);
         }
     }
 
     fn broke(&self, line: &mut Line, now: Instant) {
         line.broken = Some(now);
-        line.listens = false;
+        line.found = Knocked::Silent;
         self.broke.notify_one();
     }
 
@@ -135,11 +131,8 @@ impl Connections {
             }
             let knocks = doubtful.into_iter().map(async |(broker, broken)| {
                 let began = Instant::now();
-                match knock(broker).await {
-                    Knocked::Gone(epoch) => self.note_gone(broker, broken, epoch),
-                    Knocked::Listens => self.note_listens(broker, broken, began),
-                    Knocked::Silent => {}
-                }
+                let found = knock(broker).await;
+                self.note(broker, broken, began, found);
             });
             join_all(knocks).await;
             sleep(KNOCK_INTERVAL).await;
@@ -149,29 +142,28 @@ impl Connections {
     /// Those that broke a moment ago, and are not known to be gone.
     fn doubtful(&self, now: Instant) -> Vec<(BrokerId, Instant)> {
         let brokers = self.brokers.lock();
-        let doubtful = brokers.iter().filter(|(_, line)| line.gone.is_none());
+        let doubtful = brokers
+            .iter()
+            .filter(|(_, line)| !matches!(line.found, Knocked::Gone(_)));
         doubtful
             .filter_map(|(broker, line)| Some((*broker, line.broken?)))
             .filter(|(_, broken)| now.saturating_duration_since(*broken) < KNOCKED_FOR)
             .collect()
     }
 
-    /// A knock counts for the break that it followed only.
-    fn note_gone(&self, broker: BrokerId, broken: Instant, epoch: BrokerEpoch) {
+    /// A knock counts for the break that it followed only. That somebody listens counts from one interval after it on: a process that is
+    /// just ending may listen for a moment after its connections broke. Silence says nothing.
+    fn note(&self, broker: BrokerId, broken: Instant, began: Instant, found: Knocked) {
+        let counts = match found {
+            Knocked::Gone(_) => true,
+            Knocked::Listens => began >= broken + KNOCK_INTERVAL,
+            Knocked::Silent => false,
+        };
         if let Some(line) = self.brokers.lock().get_mut(&broker)
             && line.broken == Some(broken)
+            && counts
         {
-            line.gone = Some(epoch);
-        }
-    }
-
-    /// The same; and a process that is just ending may listen for a moment after its connections broke.
-    fn note_listens(&self, broker: BrokerId, broken: Instant, began: Instant) {
-        if let Some(line) = self.brokers.lock().get_mut(&broker)
-            && line.broken == Some(broken)
-            && began >= broken + KNOCK_INTERVAL
-        {
-            line.listens = true;
+            line.found = found;
         }
     }
 
@@ -323,9 +315,14 @@ mod tests {
             panic!("it broke");
         };
         assert_eq!(connections.doubtful(broken + KNOCKED_FOR), []);
-        connections.note_gone(BrokerId(1), broken - KNOCK_INTERVAL, EPOCH);
+        connections.note(
+            BrokerId(1),
+            broken - KNOCK_INTERVAL,
+            broken - KNOCK_INTERVAL,
+            Knocked::Gone(EPOCH),
+        );
         assert_eq!(connections.refused(), BTreeSet::new());
-        connections.note_gone(BrokerId(1), broken, EPOCH);
+        connections.note(BrokerId(1), broken, broken, Knocked::Gone(EPOCH));
         assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));
         assert_eq!(connections.doubtful(broken), []);
     }
@@ -339,7 +336,7 @@ mod tests {
         let is_gone = |broker, epoch, now| connections.is_gone(BrokerId(broker), epoch, now);
         assert!(is_gone(1, EPOCH, broken), "it is presumed");
         assert!(!is_gone(1, EPOCH, later), "nobody found it gone");
-        connections.note_gone(BrokerId(1), broken, EPOCH);
+        connections.note(BrokerId(1), broken, broken, Knocked::Gone(EPOCH));
         assert!(is_gone(1, EPOCH, later));
         assert!(!is_gone(1, BrokerEpoch(8), later));
         assert!(!is_gone(2, EPOCH, later));
@@ -351,14 +348,14 @@ mod tests {
         let broken = Instant::now();
         connections.hung_up(BrokerId(1), broken);
         let is_gone = |now| connections.is_gone(BrokerId(1), EPOCH, now);
-        connections.note_listens(BrokerId(1), broken, broken);
+        connections.note(BrokerId(1), broken, broken, Knocked::Listens);
         assert!(is_gone(broken), "it may be about to end");
         let later = broken + KNOCK_INTERVAL;
-        connections.note_listens(BrokerId(1), broken - KNOCK_INTERVAL, later);
+        connections.note(BrokerId(1), broken - KNOCK_INTERVAL, later, Knocked::Listens);
         assert!(is_gone(later), "that was said of an earlier break");
-        connections.note_listens(BrokerId(1), broken, later);
+        connections.note(BrokerId(1), broken, later, Knocked::Listens);
         assert!(!is_gone(later));
-        connections.note_gone(BrokerId(1), broken, EPOCH);
+        connections.note(BrokerId(1), broken, broken, Knocked::Gone(EPOCH));
         assert!(is_gone(later), "it ended after all");
         let again = broken + KNOCKED_FOR;
         connections.hung_up(BrokerId(1), again);
@@ -379,7 +376,7 @@ mod tests {
         let connections = Arc::new(Connections::default());
         let first = Instant::now();
         connections.hung_up(BrokerId(1), first);
-        connections.note_gone(BrokerId(1), first, EPOCH);
+        connections.note(BrokerId(1), first, first, Knocked::Gone(EPOCH));
         connections.hung_up(BrokerId(1), first + KNOCK_INTERVAL);
         assert_eq!(connections.broken(), BTreeMap::from([(BrokerId(1), first)]));
         assert_eq!(connections.refused(), BTreeSet::from([BrokerId(1)]));

@@ -150,19 +150,20 @@ fn in_order(state: &mut State, header: &BatchHeader, error: producer_state::Erro
     let producer_state::Error::OutOfOrderSequence { last, .. } = error else {
         return error.into();
     };
+    if let Some(reason) = state.refused.behind(header, last) {
+        return reason;
+    }
     let known = state.log.producers().get(header.producer_id);
     let last_batch = known.and_then(|producer| producer.batches.back());
     let has_written_here = match &state.role {
         Role::Leader(leader) => last_batch.is_none_or(|batch| batch.last_offset >= leader.epoch_start()),
         _ => true,
     };
-    let refused = &mut state.refused;
-    let behind = refused.behind(header, last);
-    let elsewhere = || match has_written_here {
+    let elsewhere = match has_written_here {
         true => None,
-        false => refused.behind_another_leader(header, last),
+        false => state.refused.behind_another_leader(header, last),
     };
-    behind.or_else(elsewhere).unwrap_or_else(|| error.into())
+    elsewhere.unwrap_or_else(|| error.into())
 }
 
 impl Hosted {

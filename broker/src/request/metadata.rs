@@ -41,11 +41,10 @@ pub(super) fn in_turn(ctx: &Context, request: MetadataRequest) -> Reply<Metadata
         }
         let deadline = Instant::now() + ELECTION_MAX;
         let mut images = ctx.broker.metadata.subscribe();
-        while lacks_leader(&ctx, &images.latest().image, &request) {
+        while lacks_leader(&ctx, &images.latest().image, &request) && Instant::now() < deadline {
             // A broker that was presumed gone may turn out to be there.
             let next_look = deadline.min(Instant::now() + KNOCK_INTERVAL);
-            let is_over = matches!(timeout_at(next_look, images.changed()).await, Ok(None));
-            if is_over || Instant::now() >= deadline {
+            if matches!(timeout_at(next_look, images.changed()).await, Ok(None)) {
                 break;
             }
         }
