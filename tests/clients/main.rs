@@ -13,6 +13,9 @@ mod kafka;
 mod kafka_tools;
 mod kcat;
 mod modern_groups;
+#[allow(dead_code)]
+#[path = "../process/on_disk.rs"]
+mod on_disk;
 mod scenario;
 mod scram;
 mod tools;

@@ -16,6 +16,20 @@ use crate::eventually::eventually;
 /// How long a fleet may take until it answers. A debug build on two busy cores; what users see is measured elsewhere.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// The lines that a child says on its piped standard output, as they come.
+pub fn lines_of(child: &mut Child) -> Receiver<String> {
+    let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
 /// A Cluster of `replicas` brokers with a plaintext listener `internal`, and one Topic for each of `topics`.
 pub fn manifests(replicas: u32, topics: &[(&str, u32, u32)]) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
@@ -172,17 +186,8 @@ impl Fleet {
             .stderr(stderr)
             .spawn()
             .expect("start flotilla up");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        self.stdout = Some(lines_of(&mut child));
         self.up = Some(child);
-        self.stdout = Some(receiver);
     }
 
     /// Waits for a line on `up`'s standard output.
@@ -258,6 +263,14 @@ impl Fleet {
     /// Where `up` keeps everything.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// A file that is laid out for a user, such as `password`, once it is there.
+    pub fn user_file(&self, user: &str, file: &str) -> String {
+        let path = self.data().join("users").join(user).join(file);
+        eventually(Duration::from_secs(20), &format!("{file} of {user}"), || {
+            std::fs::read_to_string(&path).map_err(|error| error.to_string())
+        })
     }
 
     /// `HOST:PORT,...` as the ready line said.

@@ -43,12 +43,7 @@ pub fn manifests_with(tls: bool) -> BTreeMap<String, String> {
 }
 
 pub fn password(fleet: &Fleet) -> String {
-    eventually(Duration::from_secs(20), "the user's password", || {
-        let file = fleet.data().join("users/app/password");
-        std::fs::read_to_string(file)
-            .map(|text| text.trim().to_owned())
-            .map_err(|error| error.to_string())
-    })
+    fleet.user_file("app", "password").trim().to_owned()
 }
 
 /// Right after it was made, a user may not be known to the broker yet.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::program::Access;
-use crate::eventually::eventually;
 use crate::fleet::{Fleet, manifests, partition_of};
 use crate::kafka;
 
@@ -75,22 +74,20 @@ pub fn wait_for_topic(fleet: &Fleet, topic: &str, partitions: usize, replicas: u
 
 /// How the user gets in, by the files that are laid out for it.
 pub fn secure_access(fleet: &Fleet) -> Access {
-    let home = fleet.data().join("users/app");
-    let read = |file: &str| {
-        eventually(Duration::from_secs(20), "the user's files", || {
-            std::fs::read_to_string(home.join(file)).map_err(|error| error.to_string())
-        })
-    };
-    let properties = read("client.properties");
+    let properties = fleet.user_file("app", "client.properties");
     let bootstrap = properties
         .lines()
         .find_map(|line| line.strip_prefix("bootstrap.servers="))
         .expect("the properties say where the brokers are");
     Access(vec![
         bootstrap.to_owned(),
-        home.join("ca.crt").to_string_lossy().into_owned(),
+        fleet
+            .data()
+            .join("users/app/ca.crt")
+            .to_string_lossy()
+            .into_owned(),
         "app".to_owned(),
-        read("password").trim().to_owned(),
+        fleet.user_file("app", "password").trim().to_owned(),
     ])
 }
 

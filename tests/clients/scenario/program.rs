@@ -1,14 +1,15 @@
 //! A library's program: told what to do on its standard input, a line a command; each command's answers end with `done` or `failed WHY`.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Seek, Write};
+use std::io::{Seek, Write};
 use std::ops::Range;
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::expected::Number;
 use super::libraries::Library;
+use crate::fleet::lines_of;
 
 /// How long a command may take: a library that hangs is a finding, not a reason to hang with it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
@@ -59,15 +60,7 @@ impl Program {
             .stderr(complaints.try_clone().expect("the same file"))
             .spawn()
             .unwrap_or_else(|error| panic!("start the program of {}: {error}", library.name));
-        let lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let (sender, answers) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        let answers = lines_of(&mut child);
         Self {
             name: library.name,
             stdin: child.stdin.take(),

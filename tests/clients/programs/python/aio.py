@@ -69,14 +69,6 @@ async def list_topics():
             say("topic", topic)
 
 
-async def produce(topic, codec, first, count):
-    await write(topic, codec, int(first), int(count))
-
-
-async def flood(topic, count):
-    await write(topic, "none", 0, int(count))
-
-
 async def write(topic, codec, first, count):
     """Keeps some records on their way, and says of each whether it was acknowledged."""
     window = asyncio.Semaphore(lines.WINDOW)
@@ -167,8 +159,8 @@ lines.serve(
         "about": run(about),
         "create": run(create),
         "list": run(list_topics),
-        "produce": run(produce),
-        "flood": run(flood),
+        "produce": lines.produce(run(write)),
+        "flood": lines.flood(run(write)),
         "consume": run(consume),
         "offsets": run(offsets),
         "seek": run(seek),

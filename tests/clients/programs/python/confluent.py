@@ -49,14 +49,6 @@ def list_topics():
         say("topic", topic)
 
 
-def produce(topic, codec, first, count):
-    write(topic, codec, int(first), int(count))
-
-
-def flood(topic, count):
-    write(topic, "none", 0, int(count))
-
-
 def write(topic, codec, first, count):
     """Keeps some records on their way, and says of each whether it was acknowledged."""
     producer = Producer(config(enable_idempotence=True, compression_type=codec, linger_ms=1))
@@ -152,8 +144,8 @@ lines.serve(
         "about": about,
         "create": create,
         "list": list_topics,
-        "produce": produce,
-        "flood": flood,
+        "produce": lines.produce(write),
+        "flood": lines.flood(write),
         "consume": consume,
         "offsets": offsets,
         "seek": seek,

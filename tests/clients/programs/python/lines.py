@@ -36,6 +36,16 @@ def serve(commands):
             say("failed", type(error).__name__, *str(error).split())
 
 
+def produce(write):
+    """The command `produce`, by `write(topic, codec, first, count)`."""
+    return lambda topic, codec, first, count: write(topic, codec, int(first), int(count))
+
+
+def flood(write):
+    """The command `flood`, by the same."""
+    return lambda topic, count: write(topic, "none", 0, int(count))
+
+
 class Access:
     """Where the brokers are, and who asks: `BOOTSTRAP [AUTHORITY USER PASSWORD]`."""
 

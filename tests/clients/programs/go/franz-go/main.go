@@ -28,8 +28,8 @@ func main() {
 		"about":    about,
 		"create":   create,
 		"list":     list,
-		"produce":  produce,
-		"flood":    flood,
+		"produce":  lines.Write(write).Produce,
+		"flood":    lines.Write(write).Flood,
 		"consume":  consume,
 		"offsets":  offsets,
 		"seek":     seek,
@@ -79,14 +79,6 @@ func list([]string) error {
 		}
 		return err
 	})
-}
-
-func produce(words []string) error {
-	return write(words[0], words[1], lines.Number(words[2]), lines.Number(words[3]))
-}
-
-func flood(words []string) error {
-	return write(words[0], "none", 0, lines.Number(words[1]))
 }
 
 // Keeps some records on their way, and says of each whether it was acknowledged.

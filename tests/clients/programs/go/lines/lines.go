@@ -43,6 +43,19 @@ func Serve(commands map[string]Command) {
 	}
 }
 
+// Write writes so many records from a number on.
+type Write func(topic, codec string, first, count int) error
+
+// Produce is the command `produce`.
+func (write Write) Produce(words []string) error {
+	return write(words[0], words[1], Number(words[2]), Number(words[3]))
+}
+
+// Flood is the command `flood`.
+func (write Write) Flood(words []string) error {
+	return write(words[0], "none", 0, Number(words[1]))
+}
+
 // Access is where the brokers are, and who asks.
 type Access struct {
 	Brokers        []string
