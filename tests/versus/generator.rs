@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::contender::java;
+use crate::apache::java;
 use crate::scenario::{Load, Tool};
 
 /// No load of ours takes longer, in seconds.

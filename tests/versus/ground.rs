@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::process;
+use crate::apache::process;
 
 const PREFIX: &str = "run-";
 /// statfs(2): a file system in memory.

@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../apache/mod.rs"]
+mod apache;
 mod client;
 mod contender;
 mod document;
@@ -11,7 +13,6 @@ mod generator;
 mod ground;
 mod machine;
 mod outcome;
-mod process;
 #[allow(dead_code)]
 #[path = "../process/raw.rs"]
 mod raw;

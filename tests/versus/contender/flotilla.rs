@@ -13,7 +13,7 @@ use flotilla_operator::certificate::{Authority, Issued};
 use flotilla_operator::cluster::{self, Address, Identity, Place};
 
 use super::{Addresses, Plan, authority_file, validity};
-use crate::process::CommandLine;
+use crate::apache::process::CommandLine;
 
 pub fn prepare(
     plan: &Plan,

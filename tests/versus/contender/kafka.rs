@@ -1,19 +1,13 @@
-//! Apache Kafka: KRaft, broker and controller in one process, as its distribution's `server.properties` begins.
+//! Apache Kafka, one server for each broker.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::Context as _;
 use flotilla_operator::certificate::Authority;
 
-use super::{Addresses, Plan, java, validity};
-use crate::process::CommandLine;
-
-/// Any id will do: nothing but these brokers ever sees it.
-const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qk";
-/// What `kafka-server-start.sh` says.
-const HEAP: [&str; 2] = ["-Xmx1G", "-Xms1G"];
+use super::{Addresses, Plan, validity};
+use crate::apache::process::CommandLine;
+use crate::apache::server::{Listener, Server};
 
 pub fn prepare(
     plan: &Plan,
@@ -25,59 +19,41 @@ pub fn prepare(
     let listener = authority.issue_listener(&["localhost", "127.0.0.1"], validity()?)?;
     // The key and the chain in one file, as `ssl.keystore.type=PEM` wants it.
     fs::write(&keystore, format!("{}{}", listener.key, listener.certificate))?;
-    let voters: Vec<String> = addresses
-        .iter()
-        .enumerate()
-        .map(|(id, of)| format!("{id}@127.0.0.1:{}", of.inner[0]))
-        .collect();
-    let mut commands = Vec::new();
-    for (id, (of, data)) in addresses.iter().zip(data).enumerate() {
-        let file = plan.directory.join(format!("server-{id}.properties"));
-        fs::write(
-            &file,
-            properties(plan, id, of, data, &voters.join(","), &keystore),
-        )?;
-        format(&file)?;
-        let mut command = java::command(&HEAP, "kafka.Kafka")?;
-        command.push(file.into());
-        commands.push(command);
-    }
-    Ok(commands)
+    let controllers: Vec<u16> = addresses.iter().map(|of| of.inner[0]).collect();
+    let servers = addresses.iter().zip(data).enumerate();
+    servers
+        .map(|(id, (of, data))| {
+            let server = Server {
+                id,
+                controllers: &controllers,
+                listeners: listeners(plan, of),
+                data,
+                replicas: plan.brokers.min(3),
+            };
+            let file = plan.directory.join(format!("server-{id}.properties"));
+            server.prepare(file, &properties(plan, &keystore))
+        })
+        .collect()
 }
 
-fn properties(
-    plan: &Plan,
-    id: usize,
-    addresses: &Addresses,
-    data: &Path,
-    voters: &str,
-    keystore: &Path,
-) -> String {
-    let Addresses { plain, secure, inner } = addresses;
-    let (mut listeners, mut protocols) = (format!("PLAIN://127.0.0.1:{plain}"), "PLAIN:PLAINTEXT".to_owned());
+fn listeners(plan: &Plan, addresses: &Addresses) -> Vec<Listener> {
+    let mut listeners = vec![Listener {
+        name: "PLAIN",
+        protocol: "PLAINTEXT",
+        port: addresses.plain,
+    }];
     if plan.tls {
-        listeners += &format!(",SECURE://127.0.0.1:{secure}");
-        protocols += ",SECURE:SSL";
+        listeners.push(Listener {
+            name: "SECURE",
+            protocol: "SSL",
+            port: addresses.secure,
+        });
     }
-    let replicas = plan.brokers.min(3);
-    let mut text = format!(
-        "process.roles=broker,controller\n\
-         node.id={id}\n\
-         controller.quorum.voters={voters}\n\
-         listeners={listeners},CONTROLLER://127.0.0.1:{}\n\
-         advertised.listeners={listeners}\n\
-         listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT\n\
-         inter.broker.listener.name=PLAIN\n\
-         controller.listener.names=CONTROLLER\n\
-         log.dirs={}\n\
-         offsets.topic.replication.factor={replicas}\n\
-         share.coordinator.state.topic.replication.factor={replicas}\n\
-         transaction.state.log.replication.factor={replicas}\n\
-         transaction.state.log.min.isr={}\n",
-        inner[0],
-        data.display(),
-        replicas.min(2),
-    );
+    listeners
+}
+
+fn properties(plan: &Plan, keystore: &Path) -> String {
+    let mut text = String::new();
     if plan.tls {
         text += &format!(
             "listener.name.secure.ssl.keystore.type=PEM\nlistener.name.secure.ssl.keystore.location={}\n",
@@ -89,27 +65,4 @@ fn properties(
         text += &format!("log.retention.check.interval.ms={ms}\nlog.initial.task.delay.ms={ms}\n");
     }
     text
-}
-
-/// `kafka-storage.sh format`.
-fn format(file: &Path) -> anyhow::Result<()> {
-    let mut line = java::command(&["-XX:TieredStopAtLevel=1"], "kafka.tools.StorageTool")?;
-    line.extend([
-        "format".into(),
-        "--cluster-id".into(),
-        CLUSTER_ID.into(),
-        "--config".into(),
-    ]);
-    line.push(file.into());
-    let output = Command::new(&line[0])
-        .args(&line[1..])
-        .output()
-        .context("cannot start java")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "Kafka's storage is not formatted: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }

@@ -1,18 +1,17 @@
 //! A contender's brokers on this machine: prepared, started, stopped.
 
 mod flotilla;
-pub mod java;
 mod kafka;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flotilla_operator::certificate::{Authority, Validity};
 
+use crate::apache::process::{CommandLine, Process};
+use crate::apache::server::free_ports;
 use crate::client;
 use crate::outcome::Contender;
-use crate::process::{CommandLine, Process};
 use crate::reading::Reading;
 
 /// How long a contender may take until each of its brokers knows all of them.
@@ -79,7 +78,7 @@ impl Brokers {
     pub fn start(&mut self) -> anyhow::Result<()> {
         for (id, command) in self.commands.iter().enumerate() {
             let log = self.directory.join(format!("broker-{id}.log"));
-            self.running.push(Process::start(self.core, command, &log)?);
+            self.running.push(Process::start(Some(self.core), command, &log)?);
         }
         Ok(())
     }
@@ -164,18 +163,13 @@ impl Brokers {
     }
 }
 
-/// Ports that nobody listens on now, all different.
 fn free_addresses(brokers: usize) -> anyhow::Result<Vec<Addresses>> {
-    let listeners = (0..brokers * 5).map(|_| TcpListener::bind("127.0.0.1:0"));
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
-    let ports = ports.collect::<anyhow::Result<Vec<u16>>>()?;
     let of = |ports: &[u16]| Addresses {
         plain: ports[0],
         secure: ports[1],
         inner: [ports[2], ports[3], ports[4]],
     };
-    Ok(ports.chunks(5).map(of).collect())
+    Ok(free_ports(brokers * 5)?.chunks(5).map(of).collect())
 }
 
 fn authority_file(directory: &Path) -> PathBuf {

@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use crate::process::CommandLine;
+use super::process::CommandLine;
 
-#[path = "../../clients/libraries.rs"]
+#[path = "../clients/libraries.rs"]
 mod libraries;
 
 /// What `kafka-run-class.sh` of 4.3.1 gives every JVM.

@@ -1,4 +1,4 @@
-//! Processes of brokers: each on the core that is meant for brokers, and none outlives this program, however it ends.
+//! Processes of brokers: none outlives this program, however it ends.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -26,20 +26,24 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program on one core; what it says goes to the end of a file. The kernel kills it when this program's main thread ends.
-    pub fn start(core: usize, command: &CommandLine, log: &Path) -> anyhow::Result<Self> {
+    /// Starts a program, on one core if one is named; what it says goes to the end of a file. The kernel kills it when the thread that
+    /// started it ends.
+    pub fn start(core: Option<usize>, command: &[OsString], log: &Path) -> anyhow::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let mut running = RUNNING.lock().expect("nobody panics while it is held");
-        // Both become the next program in the same process.
-        let child = Command::new("taskset")
-            .args(["-c", &core.to_string(), "setpriv", "--pdeathsig", "KILL", "--"])
-            .args(command)
+        // Each becomes the next program in the same process.
+        let pinned = core.map(|core| ["taskset".to_owned(), "-c".to_owned(), core.to_string()]);
+        let mut line: CommandLine = pinned.into_iter().flatten().map(OsString::from).collect();
+        line.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
+        line.extend_from_slice(command);
+        let child = Command::new(&line[0])
+            .args(&line[1..])
             .env_remove("LD_LIBRARY_PATH")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("cannot start taskset")?;
+            .context("cannot start taskset or setpriv")?;
         running.insert(child.id());
         Ok(Self { child })
     }
