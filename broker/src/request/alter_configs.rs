@@ -10,6 +10,7 @@ use flotilla_protocol::messages::{
 };
 use flotilla_protocol::{ErrorCode, Str};
 
+use super::partition_view::is_topic_name;
 use super::submit::{Outcome, WAIT_DEFAULT_MS, submit};
 use super::{Context, error};
 use crate::auth::{CLUSTER_RESOURCE, Operation, ResourceType};
@@ -155,8 +156,24 @@ fn check(ctx: &Context, image: &Image, change: &Change) -> Result<proto::Resourc
         let message = "log levels are changed on the admin listener: PUT /loglevel";
         return Err(Outcome::because(ErrorCode::InvalidRequest, message));
     }
-    proto::ResourceType::try_from(i32::from(change.resource_type))
-        .map_err(|_| Outcome::of(ErrorCode::InvalidRequest))
+    let resource_type = proto::ResourceType::try_from(i32::from(change.resource_type))
+        .map_err(|_| Outcome::of(ErrorCode::InvalidRequest))?;
+    if resource_type == proto::ResourceType::Topic && !is_topic_name(name) {
+        return Err(Outcome::of(ErrorCode::InvalidTopicException));
+    }
+    let is_set = |change: &&AlterConfig| change.operation != i32::from(ConfigOperation::Delete);
+    match change
+        .changes
+        .iter()
+        .filter(is_set)
+        .find(|change| change.value.is_none())
+    {
+        None => Ok(resource_type),
+        Some(without) => {
+            let message = format!("the setting `{}` has no value", without.key);
+            Err(Outcome::because(ErrorCode::InvalidRequest, message))
+        }
+    }
 }
 
 /// The resource whose rules say who may see and change the settings of a resource, and what is answered to others.

@@ -69,6 +69,7 @@ pub(super) async fn handle(
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: may_resize,
         responses: responses.collect(),
+        error_message: None,
         ..AlterPartitionReassignmentsResponse::default()
     }
 }

@@ -6,7 +6,7 @@ use flotilla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use flotilla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use flotilla_protocol::{ErrorCode, Str};
+use flotilla_protocol::{ApiKey, ErrorCode, Str};
 
 /// Answers what is served, and what is finalized.
 pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
@@ -50,13 +50,12 @@ fn level(level: i32) -> i16 {
     i16::try_from(level).unwrap_or(i16::MAX)
 }
 
-/// An error, with what would have been right: a client that asked in too new a version chooses from it.
+/// An error; a client that asked in too new a version is told the versions of this request, to ask again in one of them (KIP-511).
 pub(super) fn refusal(error: ErrorCode) -> ApiVersionsResponse {
-    let api_keys = if error == ErrorCode::UnsupportedVersion {
-        announced()
-    } else {
-        Vec::new()
-    };
+    let mut api_keys = announced();
+    api_keys.retain(|api| {
+        error == ErrorCode::UnsupportedVersion && api.api_key == i16::from(ApiKey::ApiVersions)
+    });
     ApiVersionsResponse {
         error_code: error.into(),
         api_keys,

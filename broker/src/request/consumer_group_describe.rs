@@ -29,11 +29,13 @@ pub(super) async fn handle(
     let mut groups = Vec::with_capacity(request.group_ids.len());
     let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
     for name in request.group_ids {
-        if ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
+        if !ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
+            groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
+        } else if name.is_empty() {
+            groups.push(refusal(name, ErrorCode::InvalidGroupId, None));
+        } else {
             let partition = ctx.broker.groups.partition_of(&image, &name);
             by_partition.entry(partition).or_default().push(text(&name));
-        } else {
-            groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
         }
     }
     let asked = by_partition.into_iter().map(async |(partition, names)| {

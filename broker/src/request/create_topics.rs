@@ -175,6 +175,7 @@ fn created(ctx: &Context, topic: &CreateTopic, item: &ItemResult) -> Result<Crea
     ) {
         return Ok(CreatableTopicResult {
             topic_id,
+            error_message: None,
             topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
             num_partitions: -1,
             replication_factor: -1,
@@ -196,6 +197,7 @@ fn created(ctx: &Context, topic: &CreateTopic, item: &ItemResult) -> Result<Crea
     });
     Ok(CreatableTopicResult {
         topic_id,
+        error_message: None,
         num_partitions: item.num_partitions,
         replication_factor: i16::try_from(item.replication_factor).unwrap_or(i16::MAX),
         configs: Some(configs.collect()),

@@ -13,6 +13,7 @@ use flotilla_protocol::{ErrorCode, Str};
 use super::Context;
 use super::alter_configs::{BROKER_LOGGER, authorized_by};
 use super::config_entries::{self, Entry, Source, kind_code};
+use super::partition_view::missing;
 use super::submit::Outcome;
 use crate::auth::Operation;
 use crate::metadata::Image;
@@ -77,7 +78,7 @@ fn describe(
     let entries: Vec<Entry> = match proto::ResourceType::try_from(i32::from(resource.resource_type)) {
         Ok(proto::ResourceType::Topic) => {
             if image.topic(name).is_none() {
-                return Err(Outcome::of(ErrorCode::UnknownTopicOrPartition));
+                return Err(Outcome::of(missing(name)));
             }
             config_entries::of_topic(image, &ctx.broker, set(proto::ResourceType::Topic)).collect()
         }

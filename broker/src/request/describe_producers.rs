@@ -7,6 +7,7 @@ use flotilla_protocol::messages::describe_producers_response::{
 use flotilla_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use flotilla_protocol::{ErrorCode, PartitionIndex, Str};
 
+use super::partition_view::missing;
 use super::{Context, error};
 use crate::auth::{Operation, ResourceType};
 use crate::metadata::Image;
@@ -32,6 +33,7 @@ fn of_topic(ctx: &Context, image: &Image, topic: &TopicRequest) -> TopicResponse
         let partition = PartitionIndex(*index);
         let producers = match known.filter(|known| known.partition(partition).is_some()) {
             _ if !allowed => Err(ErrorCode::TopicAuthorizationFailed),
+            None if known.is_none() => Err(missing(&topic.name)),
             None => Err(ErrorCode::UnknownTopicOrPartition),
             Some(known) => {
                 let topic_id = known.id;

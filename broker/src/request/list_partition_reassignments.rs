@@ -42,6 +42,7 @@ pub(super) async fn handle(
             .into_iter()
             .filter(|topic| !topic.partitions.is_empty())
             .collect(),
+        error_message: None,
         ..ListPartitionReassignmentsResponse::default()
     }
 }

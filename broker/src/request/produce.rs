@@ -13,7 +13,7 @@ use flotilla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use flotilla_protocol::messages::{ProduceRequest, ProduceResponse};
-use flotilla_protocol::records::BatchHeader;
+use flotilla_protocol::records::{BatchHeader, Compression};
 use flotilla_protocol::{ErrorCode, PartitionIndex, Str};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const INTERNAL_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"]
 
 /// Since this version partitions join a transaction as they are written to (KIP-890).
 const JOINS_SINCE: i16 = 12;
+/// Since this version records may be compressed with zstd (KIP-110).
+const ZSTD_SINCE: i16 = 7;
 /// Since this version clients know that they may have to abort (KIP-890).
 const KNOWS_ABORTABLE_SINCE: i16 = 11;
 
@@ -125,8 +127,15 @@ fn topic_response(
     let partitions = data.partition_data.iter().enumerate().map(|(at, partition)| {
         let index = PartitionIndex(partition.index);
         let known = topic.filter(|topic| topic.partition(index).is_some());
+        // Who may not use the transactional id learns nothing of topics.
+        if let Some(Err(code @ ErrorCode::TransactionalIdAuthorizationFailed)) = verified.get(&(place, at)) {
+            return refused(partition, *code);
+        }
         match (refusal, known, acks) {
             (Some(refusal), ..) => refused(partition, refusal),
+            (None, Some(_), Some(_)) if ctx.version < ZSTD_SINCE && is_zstd(partition) => {
+                refused(partition, ErrorCode::UnsupportedCompressionType)
+            }
             (None, Some(topic), Some(acks)) => {
                 let key = PartitionKey {
                     topic_id: topic.id,
@@ -251,6 +260,15 @@ fn unverified(ctx: &Context, code: ErrorCode) -> ErrorCode {
         ErrorCode::TransactionAbortable if ctx.version < KNOWS_ABORTABLE_SINCE => ErrorCode::InvalidTxnState,
         code => code,
     }
+}
+
+fn is_zstd(partition: &PartitionProduceData) -> bool {
+    let records = partition
+        .records
+        .clone()
+        .map(flotilla_protocol::Records::into_bytes);
+    let header = records.and_then(|records| BatchHeader::parse(&records).ok());
+    header.is_some_and(|header| header.compression() == Ok(Compression::Zstd))
 }
 
 fn is_closed_to(ctx: &Context, topic: &str) -> bool {

@@ -474,7 +474,7 @@ async fn who_may_not_is_told_so_by_every_api() {
     let denied = ErrorCode::TransactionalIdAuthorizationFailed;
     assert_eq!(stranger.add().await, denied);
     assert_eq!(stranger.end(5, true).await, denied);
-    assert_eq!(stranger.send(12).await, ErrorCode::TopicAuthorizationFailed);
+    assert_eq!(stranger.send(12).await, denied);
     let request = AddPartitionsToTxnRequest {
         transactions: vec![AddPartitionsToTxnTransaction::default()],
         ..AddPartitionsToTxnRequest::default()

@@ -28,6 +28,9 @@ pub(super) async fn handle(ctx: &Context, request: TxnOffsetCommitRequest) -> Tx
     if !may_read_group(ctx, &request.group_id) {
         return refusal(topics, ErrorCode::GroupAuthorizationFailed);
     }
+    if request.group_id.is_empty() {
+        return refusal(topics, ErrorCode::InvalidGroupId);
+    }
     let image = ctx.image();
     let mut response = refusal(topics, ErrorCode::None);
     let mut asked = Vec::new();

@@ -446,8 +446,8 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Classic => "Classic",
-            Self::Consumer => "Consumer",
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
         }
     }
 }

@@ -83,11 +83,10 @@ async fn api_versions_that_is_too_new_is_answered_with_what_there_is() {
         frame::decode_response(client.frame().await.unwrap(), ApiKey::ApiVersions, 0).unwrap();
     let response = ApiVersionsResponse::decode(&mut body, 0).unwrap();
     assert_eq!(response.error_code, ErrorCode::UnsupportedVersion);
-    let own = response
-        .api_keys
-        .iter()
-        .find(|api| api.api_key == ApiKey::ApiVersions as i16)
-        .unwrap();
+    let [own] = &response.api_keys[..] else {
+        panic!("{response:?}");
+    };
+    assert_eq!(own.api_key, ApiKey::ApiVersions as i16);
     assert_eq!((own.min_version, own.max_version), (0, 4));
     let request = ApiVersionsRequest {
         client_software_name: "x".into(),

@@ -530,7 +530,7 @@ async fn groups_are_listed_described_and_deleted() {
             group_id: group_id.into(),
             protocol_type: protocol_type.into(),
             group_state: group_state.into(),
-            group_type: "Classic".into(),
+            group_type: "classic".into(),
         };
     let (member, simple) = (listed("g", "consumer", "Stable"), listed("simple", "", "Empty"));
     assert_eq!(list(&[], &[]).await, [member.clone(), simple.clone()]);
