@@ -54,6 +54,14 @@ test-libraries filter="scenario::":
 clients-table filter="works_unchanged":
     FLOTILLA_CLIENTS_TABLE=write just test-libraries {{ filter }}
 
+# The same requests to Apache Kafka and to a fleet, answers compared field by field with `docs/differential.md` and `docs/errors.md`
+differential:
+    tests/clients/install
+    cargo test --workspace --features flotilla-cli/differential-suite --test differential -- --nocapture
+
+# The same, and the documents are written anew
+differential-documents $FLOTILLA_DIFFERENTIAL_WRITE="1": differential
+
 # Chaos on real processes: fleets of three and of five brokers, `seconds` of faults in all, checked in the end. Needs root
 test-chaos seconds="300" *options:
     tests/clients/install

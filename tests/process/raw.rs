@@ -82,18 +82,22 @@ impl Connection {
         self.next += 1;
         let frame =
             frame::request(version, self.next, Some(&Str::from_static("raw")), request).expect("a request");
-        for part in frame {
-            self.stream.write_all(&part)?;
-        }
-        self.stream.flush()?;
-        let answer = self.frame()?;
+        self.send(&frame.concat())?;
+        let answer = self.receive()?;
         let (correlation_id, mut reader) =
             frame::decode_response(answer, R::KEY, version).expect("a response's header");
         assert_eq!(correlation_id, self.next);
         Ok(R::Response::decode(&mut reader, version).expect("a response"))
     }
 
-    fn frame(&mut self) -> std::io::Result<Bytes> {
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// The next frame, without its length; an error: the connection was closed, or nothing came.
+    pub fn receive(&mut self) -> std::io::Result<Bytes> {
         loop {
             if let Some(frame) = frame::split(&mut self.received, 64 << 20).map_err(std::io::Error::other)? {
                 return Ok(frame);

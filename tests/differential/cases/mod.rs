@@ -1,0 +1,34 @@
+//! All requests that both brokers are sent: one file for each group of APIs.
+
+mod cluster;
+mod configs;
+mod consumer_groups;
+pub mod data;
+mod groups;
+mod offsets;
+mod quotas;
+mod security;
+mod topics;
+mod transactions;
+mod versions;
+
+use crate::case::Case;
+
+pub fn all() -> Vec<Case> {
+    [
+        versions::cases(),
+        topics::cases(),
+        data::cases(),
+        groups::cases(),
+        offsets::cases(),
+        consumer_groups::cases(),
+        transactions::cases(),
+        configs::cases(),
+        security::cases(),
+        quotas::cases(),
+        cluster::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,558 @@
+//! The errors that each API can return, and what drives each of them.
+
+use std::collections::BTreeSet;
+
+use flotilla_protocol::{ApiKey, ErrorCode};
+
+use crate::case::{Case, Expected};
+use crate::run::docs;
+
+/// What drives an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driven {
+    /// A case of this suite.
+    Here,
+    /// Other tests, in this file, which names the error.
+    Test(&'static str),
+    /// Nothing yet, and why.
+    Not(&'static str),
+}
+
+use Driven::{Here, Not, Test};
+use ErrorCode as E;
+
+const SECOND: &str = "nothing yet: it needs a second broker";
+const LOADING: &str = "nothing yet: only while a coordinator begins";
+const DISK: &str = "nothing yet: it needs a broken disk";
+const TIMEOUT: &str = "nothing yet: it needs a controller that is slow";
+
+/// By API.
+#[rustfmt::skip]
+pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
+    (ApiKey::Produce, &[
+        (E::CorruptMessage, Here),
+        (E::UnknownTopicOrPartition, Here),
+        (E::MessageTooLarge, Here),
+        (E::InvalidTopicException, Here),
+        (E::InvalidRequiredAcks, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::InvalidTimestamp, Here),
+        (E::OutOfOrderSequenceNumber, Here),
+        (E::InvalidProducerEpoch, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::UnsupportedCompressionType, Here),
+        (E::InvalidRecord, Here),
+        (E::UnknownTopicId, Here),
+        (E::NotLeaderOrFollower, Test("broker/src/request/produce_tests.rs")),
+        (E::NotEnoughReplicas, Not(SECOND)),
+        (E::RequestTimedOut, Not(SECOND)),
+        (E::KafkaStorageError, Not(DISK)),
+        (E::InvalidTxnState, Test("broker/src/request/transaction_tests.rs")),
+        (E::TransactionAbortable, Test("broker/src/request/transaction_tests.rs")),
+    ]),
+    (ApiKey::Fetch, &[
+        (E::OffsetOutOfRange, Here),
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::FetchSessionIdNotFound, Here),
+        (E::InvalidFetchSessionEpoch, Here),
+        (E::UnknownLeaderEpoch, Here),
+        (E::UnknownTopicId, Here),
+        (E::NotLeaderOrFollower, Test("broker/src/request/fetch_tests.rs")),
+        (E::FencedLeaderEpoch, Test("broker/src/request/fetch_tests.rs")),
+        (E::OffsetNotAvailable, Test("broker/src/request/fetch_tests.rs")),
+        (E::FetchSessionTopicIdError, Test("broker/src/request/fetch_tests.rs")),
+        (E::KafkaStorageError, Not(DISK)),
+        (E::CorruptMessage, Not(DISK)),
+    ]),
+    (ApiKey::ListOffsets, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::UnsupportedVersion, Here),
+        (E::InvalidRequest, Here),
+        (E::UnknownLeaderEpoch, Here),
+        (E::NotLeaderOrFollower, Not(SECOND)),
+        (E::LeaderNotAvailable, Not(SECOND)),
+        (E::FencedLeaderEpoch, Test("broker/src/request/data_path_tests.rs")),
+        (E::OffsetNotAvailable, Not(SECOND)),
+    ]),
+    (ApiKey::Metadata, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::UnknownTopicId, Here),
+        (E::LeaderNotAvailable, Test("broker/src/request/metadata.rs")),
+        (E::ReplicaNotAvailable, Test("broker/src/request/metadata.rs")),
+    ]),
+    (ApiKey::OffsetCommit, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::OffsetMetadataTooLarge, Here),
+        (E::IllegalGeneration, Here),
+        (E::UnknownMemberId, Here),
+        (E::RebalanceInProgress, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::GroupIdNotFound, Here),
+        (E::FencedInstanceId, Here),
+        (E::UnknownTopicId, Here),
+        (E::StaleMemberEpoch, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::OffsetFetch, &[
+        (E::UnknownMemberId, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::UnstableOffsetCommit, Here),
+        (E::UnknownTopicId, Here),
+        (E::StaleMemberEpoch, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::FindCoordinator, &[
+        (E::GroupAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/find_coordinator.rs")),
+    ]),
+    (ApiKey::JoinGroup, &[
+        (E::InconsistentGroupProtocol, Here),
+        (E::InvalidGroupId, Here),
+        (E::UnknownMemberId, Here),
+        (E::InvalidSessionTimeout, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::MemberIdRequired, Here),
+        (E::FencedInstanceId, Here),
+        (E::GroupMaxSizeReached, Not("needs a group of as many members as `group.max.size` says")),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::Heartbeat, &[
+        (E::IllegalGeneration, Here),
+        (E::InvalidGroupId, Here),
+        (E::UnknownMemberId, Here),
+        (E::RebalanceInProgress, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::FencedInstanceId, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::LeaveGroup, &[
+        (E::InvalidGroupId, Here),
+        (E::UnknownMemberId, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::FencedInstanceId, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::SyncGroup, &[
+        (E::IllegalGeneration, Here),
+        (E::InconsistentGroupProtocol, Here),
+        (E::InvalidGroupId, Here),
+        (E::UnknownMemberId, Here),
+        (E::RebalanceInProgress, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::FencedInstanceId, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::DescribeGroups, &[
+        (E::GroupAuthorizationFailed, Here),
+        (E::GroupIdNotFound, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::ListGroups, &[
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::SaslHandshake, &[
+        (E::UnsupportedSaslMechanism, Here),
+        (E::IllegalSaslState, Here),
+    ]),
+    (ApiKey::ApiVersions, &[
+        (E::UnsupportedVersion, Here),
+        (E::InvalidRequest, Here),
+    ]),
+    (ApiKey::CreateTopics, &[
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::TopicAlreadyExists, Here),
+        (E::InvalidPartitions, Here),
+        (E::InvalidReplicationFactor, Here),
+        (E::InvalidReplicaAssignment, Here),
+        (E::InvalidConfig, Here),
+        (E::InvalidRequest, Here),
+        (E::ThrottlingQuotaExceeded, Test("broker/src/request/quotas_tests.rs")),
+        (E::RequestTimedOut, Not(TIMEOUT)),
+    ]),
+    (ApiKey::DeleteTopics, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::UnknownTopicId, Here),
+        (E::TopicDeletionDisabled, Not("`delete.topic.enable` is set before the start")),
+        (E::ThrottlingQuotaExceeded, Not("the same quota as of CreateTopics")),
+        (E::RequestTimedOut, Not(TIMEOUT)),
+    ]),
+    (ApiKey::DeleteRecords, &[
+        (E::OffsetOutOfRange, Here),
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::PolicyViolation, Here),
+        (E::NotLeaderOrFollower, Not(SECOND)),
+        (E::RequestTimedOut, Not(SECOND)),
+    ]),
+    (ApiKey::InitProducerId, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::InvalidProducerEpoch, Here),
+        (E::InvalidTransactionTimeout, Here),
+        (E::ConcurrentTransactions, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::ProducerFenced, Here),
+        (E::NotCoordinator, Not(SECOND)),
+        (E::CoordinatorNotAvailable, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::OffsetForLeaderEpoch, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::UnknownLeaderEpoch, Here),
+        (E::NotLeaderOrFollower, Not(SECOND)),
+        (E::FencedLeaderEpoch, Test("broker/src/request/data_path_tests.rs")),
+    ]),
+    (ApiKey::AddPartitionsToTxn, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::InvalidProducerEpoch, Here),
+        (E::InvalidProducerIdMapping, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::ProducerFenced, Here),
+        (E::TransactionAbortable, Here),
+        (E::OperationNotAttempted, Not("nothing yet: it comes beside another error")),
+        (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
+        (E::NotCoordinator, Not(SECOND)),
+        (E::CoordinatorNotAvailable, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::AddOffsetsToTxn, &[
+        (E::GroupAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::InvalidProducerEpoch, Here),
+        (E::InvalidProducerIdMapping, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::ProducerFenced, Here),
+        (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
+        (E::NotCoordinator, Not(SECOND)),
+        (E::CoordinatorNotAvailable, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::EndTxn, &[
+        (E::InvalidRequest, Here),
+        (E::InvalidProducerEpoch, Here),
+        (E::InvalidTxnState, Here),
+        (E::InvalidProducerIdMapping, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::ProducerFenced, Here),
+        (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
+        (E::NotCoordinator, Not(SECOND)),
+        (E::CoordinatorNotAvailable, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::WriteTxnMarkers, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::NotLeaderOrFollower, Not(SECOND)),
+        (E::InvalidProducerEpoch, Here),
+        (E::TransactionCoordinatorFenced, Not("needs two coordinators in turn")),
+    ]),
+    (ApiKey::TxnOffsetCommit, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::OffsetMetadataTooLarge, Here),
+        (E::IllegalGeneration, Here),
+        (E::InvalidGroupId, Here),
+        (E::UnknownMemberId, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::InvalidProducerEpoch, Here),
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::FencedInstanceId, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::DescribeAcls, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::SecurityDisabled, Test("broker/src/request/admin_tests.rs")),
+    ]),
+    (ApiKey::CreateAcls, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::UnknownServerError, Here),
+        (E::SecurityDisabled, Test("broker/src/request/admin_tests.rs")),
+    ]),
+    (ApiKey::DeleteAcls, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::SecurityDisabled, Test("broker/src/request/admin_tests.rs")),
+    ]),
+    (ApiKey::DescribeConfigs, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+    ]),
+    (ApiKey::AlterConfigs, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidConfig, Here),
+        (E::InvalidRequest, Here),
+    ]),
+    (ApiKey::DescribeLogDirs, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::KafkaStorageError, Not(DISK)),
+    ]),
+    (ApiKey::SaslAuthenticate, &[
+        (E::IllegalSaslState, Here),
+        (E::SaslAuthenticationFailed, Here),
+    ]),
+    (ApiKey::CreatePartitions, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::InvalidPartitions, Here),
+        (E::InvalidReplicaAssignment, Here),
+        (E::InvalidRequest, Here),
+        (E::ThrottlingQuotaExceeded, Not("the same quota as of CreateTopics")),
+        (E::RequestTimedOut, Not(TIMEOUT)),
+    ]),
+    (ApiKey::DeleteGroups, &[
+        (E::GroupAuthorizationFailed, Here),
+        (E::NonEmptyGroup, Here),
+        (E::GroupIdNotFound, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::ElectLeaders, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::ElectionNotNeeded, Here),
+        (E::PreferredLeaderNotAvailable, Not(SECOND)),
+        (E::EligibleLeadersNotAvailable, Not(SECOND)),
+    ]),
+    (ApiKey::IncrementalAlterConfigs, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidConfig, Here),
+        (E::InvalidRequest, Here),
+        (E::UnknownServerError, Here),
+    ]),
+    (ApiKey::AlterPartitionReassignments, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidReplicaAssignment, Here),
+        (E::NoReassignmentInProgress, Here),
+    ]),
+    (ApiKey::ListPartitionReassignments, &[
+        (E::ClusterAuthorizationFailed, Here),
+    ]),
+    (ApiKey::OffsetDelete, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidGroupId, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::GroupIdNotFound, Here),
+        (E::GroupSubscribedToTopic, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::DescribeClientQuotas, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::UnsupportedVersion, Here),
+    ]),
+    (ApiKey::AlterClientQuotas, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+    ]),
+    (ApiKey::DescribeUserScramCredentials, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::ResourceNotFound, Here),
+        (E::DuplicateResource, Here),
+    ]),
+    (ApiKey::AlterUserScramCredentials, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::UnsupportedSaslMechanism, Here),
+        (E::ResourceNotFound, Here),
+        (E::DuplicateResource, Here),
+        (E::UnacceptableCredential, Here),
+    ]),
+    (ApiKey::DescribeQuorum, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::ClusterAuthorizationFailed, Here),
+    ]),
+    (ApiKey::UpdateFeatures, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InvalidUpdateVersion, Here),
+    ]),
+    (ApiKey::DescribeCluster, &[
+        (E::MismatchedEndpointType, Here),
+        (E::UnsupportedEndpointType, Here),
+    ]),
+    (ApiKey::DescribeProducers, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::NotLeaderOrFollower, Not(SECOND)),
+    ]),
+    (ApiKey::UnregisterBroker, &[
+        (E::None, Test("broker/src/request/unregister_broker.rs")),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::BrokerIdNotRegistered, Here),
+    ]),
+    (ApiKey::DescribeTransactions, &[
+        (E::TransactionalIdAuthorizationFailed, Here),
+        (E::TransactionalIdNotFound, Here),
+        (E::NotCoordinator, Not(SECOND)),
+        (E::CoordinatorNotAvailable, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::ListTransactions, &[
+        (E::InvalidRegularExpression, Here),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::ConsumerGroupHeartbeat, &[
+        (E::UnknownMemberId, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::GroupIdNotFound, Here),
+        (E::FencedInstanceId, Here),
+        (E::FencedMemberEpoch, Here),
+        (E::UnreleasedInstanceId, Here),
+        (E::UnsupportedAssignor, Here),
+        (E::InvalidRegularExpression, Here),
+        (E::GroupMaxSizeReached, Not("needs a group of as many members as `group.consumer.max.size` says")),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::ConsumerGroupDescribe, &[
+        (E::InvalidGroupId, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::GroupIdNotFound, Here),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Not(LOADING)),
+    ]),
+    (ApiKey::ListConfigResources, &[
+        (E::ClusterAuthorizationFailed, Here),
+        (E::UnsupportedVersion, Here),
+    ]),
+    (ApiKey::DescribeTopicPartitions, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::LeaderNotAvailable, Not(SECOND)),
+        (E::ReplicaNotAvailable, Not(SECOND)),
+    ]),
+    (ApiKey::AddRaftVoter, &[
+        (E::None, Test("tests/process/administration.rs")),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InconsistentClusterId, Here),
+        (E::DuplicateVoter, Test("tests/process/administration.rs")),
+        (E::RequestTimedOut, Test("tests/process/administration.rs")),
+    ]),
+    (ApiKey::RemoveRaftVoter, &[
+        (E::None, Test("tests/process/administration.rs")),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::InconsistentClusterId, Here),
+        (E::VoterNotFound, Test("tests/process/administration.rs")),
+    ]),
+];
+
+/// The cases that drive an error of an API.
+pub fn cases_of(cases: &[Case], api: ApiKey, code: ErrorCode) -> Vec<&'static str> {
+    let of_code = cases.iter().filter(|case| {
+        case.api == api
+            && case
+                .expected
+                .iter()
+                .any(|(_, expected)| *expected == Expected::Answer(code))
+    });
+    of_code.map(|case| case.name).collect()
+}
+
+/// The cases that drive the success of an API; nothing where the table says what else does.
+pub fn success_of(cases: &[Case], api: ApiKey, errors: &[(ErrorCode, Driven)]) -> Option<Vec<&'static str>> {
+    let elsewhere = errors.iter().any(|(code, _)| *code == ErrorCode::None);
+    (!elsewhere).then(|| cases_of(cases, api, ErrorCode::None))
+}
+
+/// Whether a file of tests is there and names an error.
+fn names(file: &str, code: ErrorCode) -> bool {
+    let path = docs().join("..").join(file);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.contains(&format!("::{code:?}"))
+}
+
+/// Where the table and the cases contradict each other.
+pub fn problems(cases: &[Case]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut listed = BTreeSet::new();
+    for (api, errors) in ERRORS {
+        if success_of(cases, *api, errors) == Some(Vec::new()) {
+            problems.push(format!("{}: no case drives its success", api.name()));
+        }
+        for (code, driven) in *errors {
+            listed.insert((*api, *code));
+            let cases = cases_of(cases, *api, *code);
+            let holds = match driven {
+                Here => !cases.is_empty(),
+                Test(file) => cases.is_empty() && names(file, *code),
+                Not(_) => cases.is_empty(),
+            };
+            if !holds {
+                problems.push(format!(
+                    "{} {}: the table says {driven:?}, and the cases are {cases:?}",
+                    api.name(),
+                    code.name()
+                ));
+            }
+        }
+    }
+    for case in cases {
+        for (_, expected) in &case.expected {
+            if let Expected::Answer(code) = expected
+                && *code != ErrorCode::None
+                && !listed.contains(&(case.api, *code))
+            {
+                problems.push(format!(
+                    "{} {}: `{}` drives it, and it is not in the table of tests/differential/errors.rs",
+                    case.api.name(),
+                    code.name(),
+                    case.name
+                ));
+            }
+        }
+    }
+    problems
+}
