@@ -69,7 +69,7 @@ test-chaos seconds="300" *options:
     cargo test --workspace --features flotilla-cli/chaos-suite --test chaos -- --seconds {{ seconds }} {{ options }}
 
 # All that is measured under faults, in full length: about two hours on a quiet machine, as root
-test-endurance: test-failover test-restarts test-recovery test-power-cut test-full-disk test-false-alarms
+test-endurance: test-failover test-restarts test-recovery test-power-cut test-full-disk test-false-alarms test-groups
 
 # A power cut and a full disk, in a minute and not judged by time (needs root)
 test-endurance-short:
@@ -98,6 +98,10 @@ test-full-disk seconds="600":
 # Keep every core busy for so many seconds: no broker is taken for dead
 test-false-alarms seconds="600":
     FLOTILLA_SECONDS={{ seconds }} {{ endurance }} false_alarms
+
+# So many groups of two members: each rebalances twice within so many seconds, then they only heartbeat; nobody expires
+test-groups groups="2000" seconds="120":
+    FLOTILLA_GROUPS={{ groups }} FLOTILLA_SECONDS={{ seconds }} {{ endurance }} thousands_of_members
 
 # Apache Kafka and this broker side by side, in turn: all scenarios or some, hours on a quiet machine; writes `docs/performance.md` (`--list`, `--pairs`, `--seconds`, `--try`)
 versus-kafka *options:

@@ -1,4 +1,4 @@
-//! What a fleet promises under faults, measured over minutes: `just test-endurance`, or one recipe for each promise. Each prints
+//! What a fleet promises under faults and crowds, measured over minutes: `just test-endurance`, or one recipe for each promise. Each prints
 //! its progress and a verdict, and adds a line to `docs/endurance.md` where it is told to.
 
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -15,14 +15,19 @@ mod figures;
 #[path = "../process/fleet.rs"]
 mod fleet;
 mod full_disk;
+mod groups;
 #[allow(dead_code)]
 #[path = "../process/kafka.rs"]
 mod kafka;
+mod member;
 mod power_cut;
 mod probe;
 #[allow(dead_code)]
 #[path = "../process/raw.rs"]
 mod raw;
+#[allow(dead_code)]
+#[path = "../process/reading.rs"]
+mod reading;
 mod recovery;
 mod report;
 mod restart;

@@ -16,6 +16,7 @@ mod outcome;
 #[allow(dead_code)]
 #[path = "../process/raw.rs"]
 mod raw;
+#[path = "../process/reading.rs"]
 mod reading;
 mod run;
 mod scenario;

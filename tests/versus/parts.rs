@@ -8,6 +8,7 @@ mod document_tests;
 mod figure;
 mod machine;
 mod outcome;
+#[path = "../process/reading.rs"]
 mod reading;
 mod scenario;
 mod spoken;
