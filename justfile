@@ -60,7 +60,8 @@ differential:
     cargo test --workspace --features flotilla-cli/differential-suite --test differential -- --nocapture
 
 # The same, and the documents are written anew
-differential-documents $FLOTILLA_DIFFERENTIAL_WRITE="1": differential
+differential-documents:
+    FLOTILLA_DIFFERENTIAL_WRITE=1 {{ just_executable() }} differential
 
 # Chaos on real processes: fleets of three and of five brokers, `seconds` of faults in all, checked in the end. Needs root
 test-chaos seconds="300" *options:

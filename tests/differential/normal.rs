@@ -47,7 +47,8 @@ pub const GROWN: [(ApiKey, &str); 2] = [
 pub const TEXTS: [&str; 3] = ["batch_index_error_message", "documentation", "error_message"];
 
 /// Lists that have no order.
-pub const UNORDERED: [(ApiKey, &str); 17] = [
+pub const UNORDERED: [(ApiKey, &str); 18] = [
+    (ApiKey::AddPartitionsToTxn, "results_by_topic_v3_and_below"),
     (ApiKey::ApiVersions, "api_keys"),
     (ApiKey::ApiVersions, "finalized_features"),
     (ApiKey::ApiVersions, "supported_features"),

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use flotilla_control::config::BrokerConfig;
 use flotilla_protocol::messages::update_features_request::FeatureUpdateKey;
 use flotilla_protocol::messages::{
     AddRaftVoterRequest, ApiVersionsRequest, RemoveRaftVoterRequest, UpdateFeaturesRequest,
@@ -20,15 +19,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A connection to that broker.
 fn connect(fleet: &Fleet, broker: i64) -> Connection {
-    let file = fleet.data().join(format!("brokers/{broker}/broker.yaml"));
-    let config = BrokerConfig::load(&file).expect("a configuration");
-    Connection::open(
-        &config.listeners[0]
-            .advertised
-            .as_ref()
-            .expect("an address")
-            .to_string(),
-    )
+    Connection::open(&fleet.address_of(broker))
 }
 
 fn quorum(connection: &mut Connection) -> DescribeQuorumResponse {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use flotilla_control::config::BrokerConfig;
 use serde_json::Value;
 
 use crate::eventually::eventually;
@@ -322,6 +323,14 @@ impl Fleet {
         let text =
             std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         text.trim().parse().expect("a process id")
+    }
+
+    /// Where the first listener of a broker is reached.
+    pub fn address_of(&self, id: i64) -> String {
+        let file = self.data().join(format!("brokers/{id}/broker.yaml"));
+        let config = BrokerConfig::load(&file).expect("up wrote a configuration");
+        let address = config.listeners[0].advertised.as_ref();
+        address.expect("it is advertised").to_string()
     }
 
     /// Stops a broker the hard way, and takes its data away before it is started again.

@@ -9,6 +9,7 @@ mod chain;
 mod compacting;
 mod contract;
 mod corruption;
+mod elsewhere;
 mod eventually;
 mod failover;
 mod fleet;

@@ -154,6 +154,16 @@ fn add_partitions() -> Vec<Case> {
             let producer = at.producer()?;
             Ok(add(at.name(), producer, &Topic::unknown(at.name())))
         }),
+        case("beside an unknown topic", E::OperationNotAttempted, |at| {
+            let (topic, producer) = (at.topic()?, at.producer()?);
+            let mut request = add(at.name(), producer, &topic);
+            let unknown = AddPartitionsToTxnTopic {
+                name: Str::copy_from(&format!("{}-unknown", at.name)),
+                partitions: vec![0],
+            };
+            request.v3_and_below_topics.push(unknown);
+            Ok(request)
+        }),
         case("an unknown transactional id", E::InvalidProducerIdMapping, |at| {
             let topic = at.topic()?;
             Ok(add(at.name(), Producer { id: 5, epoch: 0 }, &topic))
