@@ -22,7 +22,7 @@ use Driven::{Here, Not, Test};
 use ErrorCode as E;
 
 const SECOND: &str = "nothing yet: it needs a second broker";
-const LOADING: &str = "nothing yet: only while a coordinator begins";
+const UNCOMMITTED: &str = "nothing yet: only while what a coordinator writes cannot be committed";
 const DISK: &str = "nothing yet: it needs a broken disk";
 const TIMEOUT: &str = "nothing yet: it needs a controller that is slow";
 
@@ -98,7 +98,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::StaleMemberEpoch, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::OffsetFetch, &[
         (E::UnknownMemberId, Here),
@@ -109,7 +109,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::StaleMemberEpoch, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::FindCoordinator, &[
         (E::GroupAuthorizationFailed, Here),
@@ -128,7 +128,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupMaxSizeReached, Not("needs a group of as many members as `group.max.size` says")),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::Heartbeat, &[
         (E::IllegalGeneration, Here),
@@ -147,7 +147,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::FencedInstanceId, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::SyncGroup, &[
         (E::IllegalGeneration, Here),
@@ -159,17 +159,17 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::FencedInstanceId, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::DescribeGroups, &[
         (E::GroupAuthorizationFailed, Here),
         (E::GroupIdNotFound, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ListGroups, &[
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::SaslHandshake, &[
         (E::UnsupportedSaslMechanism, Here),
@@ -217,8 +217,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::TransactionalIdAuthorizationFailed, Here),
         (E::ProducerFenced, Here),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(LOADING)),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::OffsetForLeaderEpoch, &[
         (E::UnknownTopicOrPartition, Here),
@@ -240,8 +240,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::OperationNotAttempted, Here),
         (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(LOADING)),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::AddOffsetsToTxn, &[
         (E::GroupAuthorizationFailed, Here),
@@ -252,8 +252,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::ProducerFenced, Here),
         (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(LOADING)),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/loading_tests.rs")),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::EndTxn, &[
         (E::InvalidRequest, Here),
@@ -264,8 +264,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::ProducerFenced, Here),
         (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(LOADING)),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::WriteTxnMarkers, &[
         (E::UnknownTopicOrPartition, Here),
@@ -287,7 +287,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::FencedInstanceId, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::DescribeAcls, &[
         (E::ClusterAuthorizationFailed, Here),
@@ -343,7 +343,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupIdNotFound, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ElectLeaders, &[
         (E::UnknownTopicOrPartition, Here),
@@ -380,7 +380,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupSubscribedToTopic, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::DescribeClientQuotas, &[
         (E::ClusterAuthorizationFailed, Here),
@@ -430,12 +430,12 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::TransactionalIdAuthorizationFailed, Here),
         (E::TransactionalIdNotFound, Here),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(LOADING)),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ListTransactions, &[
         (E::InvalidRegularExpression, Here),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ConsumerGroupHeartbeat, &[
         (E::UnknownMemberId, Here),
@@ -451,7 +451,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupMaxSizeReached, Not("needs a group of as many members as `group.consumer.max.size` says")),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ConsumerGroupDescribe, &[
         (E::InvalidGroupId, Here),
@@ -459,7 +459,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupIdNotFound, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
-        (E::CoordinatorLoadInProgress, Not(LOADING)),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ListConfigResources, &[
         (E::ClusterAuthorizationFailed, Here),

@@ -16,6 +16,9 @@ use crate::group::{Config, EndTransaction, WriteError};
 use crate::partition::verification::Guard;
 use crate::transaction;
 
+/// Whoever leads in this epoch does not come to read the log.
+const LOADS_FOR_EVER: LeaderEpoch = LeaderEpoch(i32::MAX);
+
 /// One partition's log and high watermark, kept in memory.
 #[derive(Default)]
 pub(crate) struct Log {
@@ -94,7 +97,7 @@ impl Partitions for Arc<Partition> {
 
     fn read(&self, place: Place, from: Offset) -> BoxFuture<'static, Result<Chunk, ReadError>> {
         let log = self.log.lock();
-        if log.unreadable {
+        if log.unreadable || place.leader_epoch == LOADS_FOR_EVER {
             return Box::pin(async { Err(ReadError::Storage("broken".to_owned())) });
         }
         if place.leader_epoch != log.epoch {
@@ -131,16 +134,25 @@ pub(crate) fn transactions(metadata: &Metadata) -> (Arc<Transactions>, Errands<t
 impl<M: Machine> Coordinators<M> {
     /// Leads partition 0 in the first epoch, and waits until it is loaded.
     pub(crate) async fn lead(&self, topic_id: Uuid) {
-        self.take(Leadership {
-            topic_id,
-            partition: PartitionIndex(0),
-            role: Role::Leader(LeaderEpoch(0)),
-        });
+        self.lead_in(topic_id, LeaderEpoch(0));
         let mut phase = {
             let shards = self.shards.lock();
             shards[&PartitionIndex(0)].phase.clone()
         };
         let active = phase.wait_for(|phase| *phase == Phase::Active).await;
         active.expect("the shard runs");
+    }
+
+    /// Leads partition 0, and is loading it from then on.
+    pub(crate) fn load_for_ever(&self, topic_id: Uuid) {
+        self.lead_in(topic_id, LOADS_FOR_EVER);
+    }
+
+    fn lead_in(&self, topic_id: Uuid, epoch: LeaderEpoch) {
+        self.take(Leadership {
+            topic_id,
+            partition: PartitionIndex(0),
+            role: Role::Leader(epoch),
+        });
     }
 }

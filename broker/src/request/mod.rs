@@ -55,6 +55,8 @@ mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod list_transactions;
+#[cfg(test)]
+mod loading_tests;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
