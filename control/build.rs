@@ -8,6 +8,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     tonic_prost_build::configure()
         .btree_map(".")
+        .skip_debug([
+            ".flotilla.metadata.v1.RenewDelegationToken",
+            ".flotilla.metadata.v1.ExpireDelegationToken",
+        ])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -140,7 +140,10 @@ impl Broker {
         use std::time::Duration;
         let options = coordination::Options {
             session_timeout: Duration::from_secs(3600),
-            settings: Arc::new(|_| None),
+            settings: {
+                let of_file = config.settings.clone();
+                Arc::new(move |name| of_file.get(name).cloned())
+            },
             now_ms: crate::clock::now_ms,
             fresh_id: Arc::new(|| flotilla_protocol::Uuid(*uuid::Uuid::new_v4().as_bytes())),
         };

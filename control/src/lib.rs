@@ -5,6 +5,7 @@ pub mod config;
 pub mod placement;
 pub mod settings;
 pub mod tls;
+mod token;
 
 pub use flotilla_protocol::{BrokerId, Uuid};
 

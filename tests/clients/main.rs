@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod delegation_tokens;
 #[path = "../process/eventually.rs"]
 mod eventually;
 #[allow(dead_code)]

@@ -15,14 +15,15 @@ use crate::fleet::Fleet;
 
 const KAFKA_STARTS_WITHIN: Duration = Duration::from_secs(120);
 
-/// Settings of both, so that nothing waits and internal topics are small.
-const SETTINGS: [(&str, &str); 6] = [
+/// Settings of both, so that nothing waits, internal topics are small, and there are delegation tokens.
+const SETTINGS: [(&str, &str); 7] = [
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.num.partitions", "1"),
     ("transaction.state.log.num.partitions", "1"),
     ("transaction.max.timeout.ms", "900000"),
     ("group.max.session.timeout.ms", "1800000"),
     ("auto.create.topics.enable", "true"),
+    ("delegation.token.secret.key", "for tests only"),
 ];
 
 /// Apache Kafka, which ends with the value.

@@ -337,6 +337,30 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::ThrottlingQuotaExceeded, Not("the same quota as of CreateTopics")),
         (E::RequestTimedOut, Not(TIMEOUT)),
     ]),
+    (ApiKey::CreateDelegationToken, &[
+        (E::DelegationTokenAuthDisabled, Test("broker/src/request/delegation_token_tests.rs")),
+        (E::DelegationTokenRequestNotAllowed, Here),
+        (E::DelegationTokenAuthorizationFailed, Here),
+        (E::InvalidPrincipalType, Here),
+    ]),
+    (ApiKey::RenewDelegationToken, &[
+        (E::DelegationTokenAuthDisabled, Test("broker/src/request/delegation_token_tests.rs")),
+        (E::DelegationTokenNotFound, Here),
+        (E::DelegationTokenOwnerMismatch, Test("broker/src/request/delegation_token_tests.rs")),
+        (E::DelegationTokenRequestNotAllowed, Here),
+        (E::DelegationTokenExpired, Here),
+    ]),
+    (ApiKey::ExpireDelegationToken, &[
+        (E::DelegationTokenAuthDisabled, Test("broker/src/request/delegation_token_tests.rs")),
+        (E::DelegationTokenNotFound, Here),
+        (E::DelegationTokenOwnerMismatch, Test("broker/src/request/delegation_token_tests.rs")),
+        (E::DelegationTokenRequestNotAllowed, Here),
+        (E::DelegationTokenExpired, Here),
+    ]),
+    (ApiKey::DescribeDelegationToken, &[
+        (E::DelegationTokenAuthDisabled, Test("broker/src/request/delegation_token_tests.rs")),
+        (E::DelegationTokenRequestNotAllowed, Here),
+    ]),
     (ApiKey::DeleteGroups, &[
         (E::GroupAuthorizationFailed, Here),
         (E::NonEmptyGroup, Here),

@@ -6,10 +6,11 @@ use crate::answer::Value;
 
 /// Drawn at random, counted up from where a broker happens to be or as often as it looks, or chosen by the system: only where they are the same within one
 /// answer is compared, and whether there is a value at all.
-pub const DRAWN: [&str; 15] = [
+pub const DRAWN: [&str; 17] = [
     "assignment_epoch",
     "cluster_id",
     "group_epoch",
+    "hmac",
     "leader",
     "log_dir",
     "member_epoch",
@@ -19,19 +20,26 @@ pub const DRAWN: [&str; 15] = [
     "producer_id",
     "replica_directory_id",
     "session_id",
+    "token_id",
     "topic_id",
     "voter_directory_id",
     "finalized_features_epoch",
 ];
 
 /// Times, and what else depends on when a broker was asked and where it runs: only whether there is a value is compared.
-pub const TIMES: [&str; 9] = [
+pub const TIMES: [&str; 15] = [
     "auth_bytes",
+    "expiry_timestamp",
+    "expiry_timestamp_ms",
+    "issue_timestamp",
+    "issue_timestamp_ms",
     "log_end_offset",
     "last_caught_up_timestamp",
     "last_fetch_timestamp",
     "last_timestamp",
     "log_append_time_ms",
+    "max_timestamp",
+    "max_timestamp_ms",
     "total_bytes",
     "transaction_start_time_ms",
     "usable_bytes",

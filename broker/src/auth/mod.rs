@@ -7,6 +7,7 @@ mod authorizer;
 pub mod plain;
 mod principal;
 pub mod scram;
+pub mod token;
 
 pub use acl::{Operation, PatternType, PermissionType, ResourceType};
 pub use authorizer::{Authorizer, Subject};

@@ -11,6 +11,9 @@ use crate::metadata::{Context, Decision, Image, decide};
 /// `leader.imbalance.check.interval.seconds` where nobody says otherwise, as in Kafka.
 const REBALANCE_INTERVAL: Duration = Duration::from_secs(300);
 
+/// `delegation.token.expiry.check.interval.ms` where nobody says otherwise, as in Kafka.
+const TOKEN_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// A broker setting as a broker's own file says it, if it does.
 pub type StaticSettings = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -56,17 +59,28 @@ impl Options {
 
     /// How often leadership goes back to the preferred leaders; `None`: never.
     pub(super) fn rebalance_interval(&self, image: &Image) -> Option<Duration> {
-        let setting = |key: &str| {
-            image
-                .cluster_setting(key)
-                .map(str::to_owned)
-                .or_else(|| (self.settings)(key))
-        };
+        let setting = |key: &str| self.setting(image, key);
         if setting("auto.leader.rebalance.enable").as_deref() == Some("false") {
             return None;
         }
         let seconds =
             setting("leader.imbalance.check.interval.seconds").and_then(|value| value.trim().parse().ok());
         Some(seconds.map_or(REBALANCE_INTERVAL, Duration::from_secs))
+    }
+
+    /// How often expired delegation tokens are looked for.
+    pub(super) fn token_check_interval(&self, image: &Image) -> Duration {
+        let ms = self
+            .setting(image, "delegation.token.expiry.check.interval.ms")
+            .and_then(|value| value.trim().parse().ok());
+        ms.map_or(TOKEN_CHECK_INTERVAL, Duration::from_millis)
+    }
+
+    /// What a setting is set to for all brokers while they run, else in this broker's file.
+    fn setting(&self, image: &Image, key: &str) -> Option<String> {
+        image
+            .cluster_setting(key)
+            .map(str::to_owned)
+            .or_else(|| (self.settings)(key))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_control::proto::metadata::{
-    ElectLeaders, Entry, FenceBrokers, PrepareRestart, Record, Refusal, Request, Response, request,
+    ElectLeaders, Entry, FenceBrokers, PrepareRestart, Record, Refusal, RemoveExpiredTokens, Request,
+    Response, request,
 };
 use flotilla_protocol::BrokerId;
 use futures::future::BoxFuture;
@@ -67,6 +68,8 @@ pub(super) struct Reign<Q> {
     sessions: Sessions,
     pub(super) flight: InFlight,
     grants_checked: Instant,
+    /// None: delegation tokens are looked at with the next tick.
+    tokens_checked: Option<Instant>,
     rebalanced: Instant,
 }
 
@@ -85,6 +88,7 @@ impl<Q: Quorum> Reign<Q> {
                 speculative: None,
             },
             grants_checked: now,
+            tokens_checked: None,
             rebalanced: now,
         }
     }
@@ -162,7 +166,8 @@ impl<Q: Quorum> Reign<Q> {
         self.flight.waiting.push_back(waiting);
     }
 
-    /// What the controller does by itself: fences the silent, takes expired grants back, restores preferred leaders.
+    /// What the controller does by itself: fences the silent, takes expired grants back, forgets expired tokens,
+    /// restores preferred leaders.
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         let mut image = self.image();
@@ -204,6 +209,7 @@ impl<Q: Quorum> Reign<Q> {
                 wanted.push(request::Request::PrepareRestart(release));
             }
         }
+        wanted.extend(self.expired_tokens(&image, now));
         if let Some(every) = self.options.rebalance_interval(&image)
             && now.saturating_duration_since(self.rebalanced) >= every
         {
@@ -231,6 +237,31 @@ impl<Q: Quorum> Reign<Q> {
             records.extend(decided);
         }
         self.propose(records, Vec::new(), &image);
+    }
+
+    /// What forgets expired delegation tokens, if it is time to look for them and there are any. Where there are many, only a
+    /// part of them goes, so that it is looked again until there are none.
+    fn expired_tokens(&mut self, image: &Image, now: Instant) -> Option<request::Request> {
+        let every = self.options.token_check_interval(image);
+        if self
+            .tokens_checked
+            .is_some_and(|checked| now.saturating_duration_since(checked) < every)
+        {
+            return None;
+        }
+        let now_ms = (self.options.now_ms)();
+        let mut expired = image.tokens().filter(|token| !token.holds(now_ms));
+        let Some(first) = expired.next() else {
+            self.tokens_checked = Some(now);
+            return None;
+        };
+        tracing::info!(
+            expired = 1 + expired.count(),
+            id = first.id,
+            owner = first.owner,
+            "delegation tokens have expired and are forgotten"
+        );
+        Some(request::Request::RemoveExpiredTokens(RemoveExpiredTokens {}))
     }
 
     /// Decides one request and folds its records into the image that the next one is decided on.

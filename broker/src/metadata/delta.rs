@@ -150,12 +150,16 @@ pub fn changed_configs(old: &Image, new: &Image) -> Vec<ConfigChange> {
     found
 }
 
-/// The names of all whose declaration or credentials differ.
+/// The names of all whose declaration, credentials or delegation tokens differ.
 #[must_use]
 pub fn changed_users(old: &Image, new: &Image) -> BTreeSet<String> {
     let declared = changes(&old.users, &new.users).map(|(name, ..)| name.clone());
     let credentials = changes(&old.scram, &new.scram).map(|(name, ..)| name.clone());
-    declared.chain(credentials).collect()
+    let tokens = changes(&old.tokens, &new.tokens)
+        .flat_map(|(_, old, new)| [old, new])
+        .flatten()
+        .map(|token| token.owner.clone());
+    declared.chain(credentials).chain(tokens).collect()
 }
 
 /// The names of the users of whom anything differs: what resources declare, credentials, rules or quotas.

@@ -43,6 +43,10 @@ impl Image {
             Fact::Acl(acl) => self.fold_acl(acl)?,
             Fact::RemoveAcl(removed) => self.fold_remove_acl(uuid(&removed.id, "ACL id")?),
             Fact::ClientQuota(quota) => self.fold_quota(quota),
+            Fact::DelegationToken(token) => {
+                drop(self.tokens.insert(token.id.clone(), Arc::new(token.clone())));
+            }
+            Fact::RemoveDelegationToken(removed) => drop(self.tokens.remove(&removed.id)),
             Fact::Secret(secret) => self.secret = secret.bytes.as_slice().into(),
             Fact::ProducerIds(block) => self.next_producer_id = block.next_producer_id,
             Fact::Drain(drain) => self.fold_drain(drain),
@@ -339,6 +343,7 @@ impl Image {
                     .map(|(key, value)| quota_fact(entity, key, Some(*value))),
             );
         }
+        facts.extend(self.tokens().map(|token| Fact::DelegationToken(token.clone())));
     }
 }
 
@@ -513,6 +518,15 @@ mod tests {
             acl(1, 3, "orders"),
             acl(2, 4, "ord"),
             quota_fact(&entity, "producer_byte_rate", Some(1.5)),
+            Fact::DelegationToken(proto::DelegationToken {
+                id: "token".to_owned(),
+                owner: "checkout".to_owned(),
+                requester: "admin".to_owned(),
+                renewers: vec!["till".to_owned()],
+                issue_ms: 1,
+                expiry_ms: 2,
+                max_ms: 3,
+            }),
             Fact::Secret(proto::Secret { bytes: vec![7; 32] }),
             Fact::ProducerIds(proto::ProducerIds {
                 next_producer_id: 1000,
@@ -561,6 +575,9 @@ mod tests {
             Fact::RemoveAcl(proto::RemoveAcl { id: vec![1; 16] }),
             Fact::RemoveAcl(proto::RemoveAcl { id: vec![2; 16] }),
             quota_fact(&entity, "producer_byte_rate", None),
+            Fact::RemoveDelegationToken(proto::RemoveDelegationToken {
+                id: "token".to_owned(),
+            }),
             Fact::ProducerIds(proto::ProducerIds { next_producer_id: 0 }),
             Fact::Secret(proto::Secret { bytes: vec![] }),
         ];

@@ -8,7 +8,8 @@ use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
 use imbl::{OrdMap, OrdSet};
 
 use super::{
-    Acl, Broker, BrokerPlacement, Partition, ResourceType, ScramCredential, ScramMechanism, Topic, User,
+    Acl, Broker, BrokerPlacement, DelegationToken, Partition, ResourceType, ScramCredential, ScramMechanism,
+    Topic, User,
 };
 
 /// Whom a quota binds: `user`, `client-id` or `ip` to a name, `None` for the default (KIP-546).
@@ -33,6 +34,7 @@ pub struct Image {
     pub(super) acls: OrdMap<Uuid, Arc<Acl>>,
     pub(super) acls_by_pattern: OrdMap<(i32, i32), AclsByName>,
     pub(super) quotas: OrdMap<QuotaKey, Arc<BTreeMap<String, f64>>>,
+    pub(super) tokens: OrdMap<String, Arc<DelegationToken>>,
     pub(super) next_producer_id: i64,
     pub(super) secret: Arc<[u8]>,
 }
@@ -261,6 +263,17 @@ impl Image {
         exact
             .chain(by_prefix)
             .flat_map(|found| found.values().map(AsRef::as_ref))
+    }
+
+    /// A delegation token by its id, whether it still holds or not.
+    #[must_use]
+    pub fn token(&self, id: &str) -> Option<&Arc<DelegationToken>> {
+        self.tokens.get(id)
+    }
+
+    /// All delegation tokens that have not been removed yet, by id.
+    pub fn tokens(&self) -> impl Iterator<Item = &DelegationToken> + '_ {
+        self.tokens.values().map(AsRef::as_ref)
     }
 
     /// Known to all brokers and to nobody else. Empty until the first broker has registered.

@@ -33,8 +33,8 @@ pub use tree::{Node, tree};
 
 /// The records, and the parts of them that the image keeps as they are.
 pub use flotilla_control::proto::metadata::{
-    Acl, BrokerPlacement, Endpoint, Owner, Record, ResourceType, ScramCredential, ScramMechanism,
-    SecurityProtocol, User, record::Record as Fact,
+    Acl, BrokerPlacement, DelegationToken, Endpoint, Owner, Record, ResourceType, ScramCredential,
+    ScramMechanism, SecurityProtocol, User, record::Record as Fact,
 };
 
 use fold::quota_fact;

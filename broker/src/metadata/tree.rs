@@ -6,7 +6,8 @@ use flotilla_protocol::{BrokerId, PartitionIndex};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Acl, Broker, Image, Owner, Partition, QuotaKey, ResourceType, ScramMechanism, SecurityProtocol, Topic,
+    Acl, Broker, DelegationToken, Image, Owner, Partition, QuotaKey, ResourceType, ScramMechanism,
+    SecurityProtocol, Topic,
 };
 
 /// A place in the tree.
@@ -32,6 +33,7 @@ pub fn tree(image: &Image, controller: Option<BrokerId>, path: &str) -> Option<N
             "brokers",
             "config",
             "controller",
+            "delegation_tokens",
             "features",
             "producer_ids",
             "quotas",
@@ -60,6 +62,8 @@ pub fn tree(image: &Image, controller: Option<BrokerId>, path: &str) -> Option<N
         ["config", rest @ ..] => config(image, rest),
         ["users", rest @ ..] => users(image, rest),
         ["acls", rest @ ..] => acls(image, rest),
+        ["delegation_tokens"] => Some(children(image.tokens().map(|token| token.id.clone()))),
+        ["delegation_tokens", id] => image.token(id).map(|token| leaf(of_token(token))),
         ["quotas", rest @ ..] => quotas(image, &rest.join("/")),
         _ => None,
     }
@@ -277,6 +281,17 @@ fn users(image: &Image, rest: &[&str]) -> Option<Node> {
         "owner": of_owner(user.and_then(|user| user.owner.as_ref())),
         "credentials": scram,
     })))
+}
+
+fn of_token(token: &DelegationToken) -> Value {
+    json!({
+        "owner": token.owner,
+        "requester": token.requester,
+        "renewers": token.renewers,
+        "issue_ms": token.issue_ms,
+        "expiry_ms": token.expiry_ms,
+        "max_ms": token.max_ms,
+    })
 }
 
 const RESOURCE_TYPES: [(i32, &str); 6] = [

@@ -4,6 +4,7 @@ use super::Shared;
 use super::registry::{Proof, Ticket};
 use super::sasl::{Exchange, Mechanism, Step};
 use crate::auth::Principal;
+use crate::clock::now_ms;
 use crate::coordination::Metadata;
 use crate::request::{Answer, Failure, Session, sasl_authenticate, sasl_handshake};
 use crate::telemetry::Outcome;
@@ -185,9 +186,11 @@ impl Gate {
         self.open = true;
         self.by_sasl = true;
         self.expires = accepted.lifetime.map(|lifetime| Instant::now() + lifetime);
+        let by_token = matches!(accepted.proof, Proof::Token(_));
         ticket.authenticated(&accepted.user, accepted.proof, || metadata.image());
         Some(Arc::new(Session {
             principal,
+            by_token,
             ..before.as_ref().clone()
         }))
     }
@@ -205,6 +208,15 @@ fn write<M: Message>(header: &RequestHeader, message: &M) -> Result<Answer, Fail
         header.correlation_id,
         message,
     )?))
+}
+
+/// For how many milliseconds a client may go on before it authenticates again (KIP-368): `connections.max.reauth.ms`, where that
+/// is set, and as long as what it showed holds, where that ends. None: for ever.
+fn lifetime_ms(reauth_ms: i64, left_ms: Option<i64>) -> Option<i64> {
+    let reauth_ms = Some(reauth_ms).filter(|ms| *ms > 0);
+    // 0 would tell the client that it may go on for ever.
+    let left_ms = left_ms.map(|ms| ms.max(1));
+    reauth_ms.into_iter().chain(left_ms).min()
 }
 
 /// A token as an answer: bare, or inside SaslAuthenticate.
@@ -247,15 +259,16 @@ impl Token {
                 proof,
                 mechanism,
                 last,
+                expires_ms,
             } => {
                 metrics.authenticated(mechanism.name(), Outcome::Accepted);
                 tracing::debug!(user, mechanism = mechanism.name(), "authenticated");
-                let lifetime_ms = shared.broker.settings().connections_max_reauth_ms.max(0);
-                let lifetime = u64::try_from(lifetime_ms)
-                    .ok()
-                    .filter(|ms| *ms > 0)
+                let reauth_ms = shared.broker.settings().connections_max_reauth_ms;
+                let lifetime_ms = lifetime_ms(reauth_ms, expires_ms.map(|end| end.saturating_sub(now_ms())));
+                let lifetime = lifetime_ms
+                    .and_then(|ms| u64::try_from(ms).ok())
                     .map(Duration::from_millis);
-                let answer = answer(header.as_ref(), last, lifetime_ms)?;
+                let answer = answer(header.as_ref(), last, lifetime_ms.unwrap_or(0))?;
                 let session = Some(Accepted {
                     user,
                     proof,
@@ -294,5 +307,20 @@ impl Token {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_lasts_as_long_as_the_shorter_of_both_ends() {
+        assert_eq!(lifetime_ms(0, None), None);
+        assert_eq!(lifetime_ms(500, None), Some(500));
+        assert_eq!(lifetime_ms(500, Some(300)), Some(300));
+        assert_eq!(lifetime_ms(500, Some(900)), Some(500));
+        assert_eq!(lifetime_ms(0, Some(900)), Some(900));
+        assert_eq!(lifetime_ms(0, Some(-5)), Some(1), "not for ever");
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Proof {
     Certificate,
     /// A password: holds while the user's keys are these.
     Password(scram::Mechanism, Vec<u8>),
+    /// A delegation token, by its id: holds until the token is forgotten.
+    Token(String),
 }
 
 impl Proof {
@@ -25,6 +27,7 @@ impl Proof {
             Self::Password(mechanism, stored_key) => image
                 .scram(user, in_metadata(*mechanism))
                 .is_some_and(|credential| credential.stored_key == stored_key.as_slice()),
+            Self::Token(id) => image.token(id).is_some_and(|token| token.owner == user),
         }
     }
 }
@@ -106,7 +109,8 @@ impl Registry {
         ))
     }
 
-    /// Ends the connections of these users that would not be let in any more: the user is gone, or has other credentials.
+    /// Ends the connections of these users that would not be let in any more: the user is gone, or has other credentials, or the
+    /// delegation token is forgotten.
     /// Returns how many.
     pub(super) fn revoke<'a>(&self, image: &Image, users: impl IntoIterator<Item = &'a str>) -> usize {
         let mut state = self.state.lock();

@@ -1,4 +1,4 @@
-//! How a connection authenticates with SASL (KIP-12, KIP-43, KIP-84, KIP-152, KIP-368).
+//! How a connection authenticates with SASL (KIP-12, KIP-43, KIP-48, KIP-84, KIP-152, KIP-368).
 //!
 //! SaslHandshake chooses a mechanism. After version 0 of it tokens come bare, each in a frame of its own; after version 1
 //! they come inside SaslAuthenticate.
@@ -6,8 +6,10 @@
 use super::registry::{Proof, in_metadata};
 use crate::auth::plain::Plain;
 use crate::auth::scram::{self, Challenge, ClientFirst, Credential};
+use crate::auth::token;
 use crate::broker::Broker;
-use crate::metadata::Image;
+use crate::clock::now_ms;
+use crate::metadata::{DelegationToken, Image};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use flotilla_control::config::Authentication;
@@ -48,11 +50,11 @@ impl Mechanism {
 /// What the broker needs for exchanges, over all connections.
 pub(super) struct Secrets {
     random: SystemRandom,
-    /// Checking a password takes milliseconds of a processor: so many at a time.
+    /// Salting a password takes milliseconds of a processor: so many at a time.
     checks: Semaphore,
 }
 
-/// The password checks of PLAIN that run at a time.
+/// The passwords that are salted at a time, of PLAIN and of delegation tokens.
 const CHECKS_MAX: usize = 2;
 const NONCE_BYTES: usize = 24;
 
@@ -71,6 +73,16 @@ impl Secrets {
             .expect("the system has random numbers");
         STANDARD_NO_PAD.encode(nonce)
     }
+
+    /// Does what takes milliseconds of a processor, in its turn. None where it panicked.
+    async fn salted<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let _permit = self
+            .checks
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        tokio::task::spawn_blocking(work).await.ok()
+    }
 }
 
 /// An exchange that has begun.
@@ -80,6 +92,8 @@ pub(super) struct Exchange {
     /// Whether tokens come without SaslAuthenticate around them.
     pub(super) bare: bool,
     challenge: Option<Challenge>,
+    /// The delegation token that the client says it has, by its id.
+    token: Option<String>,
 }
 
 /// Where an exchange stands after a token.
@@ -93,6 +107,8 @@ pub(super) enum Step {
         proof: Proof,
         mechanism: Mechanism,
         last: String,
+        /// When what it showed ends, in milliseconds since 1970.
+        expires_ms: Option<i64>,
     },
     /// It is not. The reason goes to the log; the client hears no more than Kafka tells.
     Refused {
@@ -108,6 +124,7 @@ impl Exchange {
             mechanism,
             bare,
             challenge: None,
+            token: None,
         }
     }
 
@@ -115,11 +132,11 @@ impl Exchange {
     pub(super) async fn step(self, token: &[u8], broker: &Broker, secrets: &Secrets) -> Step {
         match self.mechanism {
             Mechanism::Plain => check_password(token, broker, secrets).await,
-            Mechanism::Scram(mechanism) => self.step_scram(mechanism, token, broker, secrets),
+            Mechanism::Scram(mechanism) => self.step_scram(mechanism, token, broker, secrets).await,
         }
     }
 
-    fn step_scram(
+    async fn step_scram(
         self,
         mechanism: scram::Mechanism,
         token: &[u8],
@@ -137,24 +154,40 @@ impl Exchange {
                 Err(error) => return refused(None, error),
             };
             let image = broker.metadata.image();
-            let stored = stored(&image, first.user(), mechanism);
+            let token = first.is_token().then(|| first.user().to_owned());
+            let stored = match &token {
+                Some(id) => of_token(broker, &image, id, mechanism, secrets).await,
+                None => stored(&image, first.user(), mechanism),
+            };
             // The same on every broker: asking two of them does not tell that a user does not exist.
             let challenge = Challenge::new(mechanism, first, stored, &secrets.nonce(), image.secret());
             let message = challenge.message().to_owned();
             return Step::Continue(
                 Self {
                     challenge: Some(challenge),
+                    token,
                     ..self
                 },
                 message,
             );
         };
         match challenge.finish(token) {
+            Ok(last) if self.token.is_some() => match held(&broker.metadata.image(), challenge.user()) {
+                Some(token) => Step::Accepted {
+                    user: token.owner.clone(),
+                    proof: Proof::Token(token.id.clone()),
+                    mechanism: self.mechanism,
+                    last,
+                    expires_ms: Some(token.expiry_ms),
+                },
+                None => refused(Some(challenge.user()), scram::Error::Refused),
+            },
             Ok(last) => Step::Accepted {
                 proof: Proof::Password(mechanism, challenge.stored_key().to_vec()),
                 user: challenge.user().to_owned(),
                 mechanism: self.mechanism,
                 last,
+                expires_ms: None,
             },
             Err(error) => refused(Some(challenge.user()), error),
         }
@@ -169,6 +202,28 @@ fn stored(image: &Image, user: &str, mechanism: scram::Mechanism) -> Option<Cred
         server_key: kept.server_key.to_vec(),
         iterations: u32::try_from(kept.iterations).ok()?,
     })
+}
+
+/// The delegation token with that id, if it holds.
+fn held<'a>(image: &'a Image, id: &str) -> Option<&'a Arc<DelegationToken>> {
+    image.token(id).filter(|token| token.holds(now_ms()))
+}
+
+/// What a client must know that has the delegation token with that id; none where there is none.
+async fn of_token(
+    broker: &Broker,
+    image: &Image,
+    id: &str,
+    mechanism: scram::Mechanism,
+    secrets: &Secrets,
+) -> Option<Credential> {
+    let settings = broker.settings();
+    let key = token::Key::new(settings.delegation_token_secret_key.secret()?);
+    let id = held(image, id)?.id.clone();
+    let secret = image.secret().to_vec();
+    secrets
+        .salted(move || key.credential(mechanism, &id, &secret))
+        .await
 }
 
 /// PLAIN: the password must be that of the user's salted keys, of either mechanism. A user that does not exist takes as long.
@@ -195,12 +250,9 @@ async fn check_password(token: &[u8], broker: &Broker, secrets: &Secrets) -> Ste
     });
     let (user, password) = (plain.user.to_owned(), plain.password.to_owned());
     let stored_key = credential.stored_key.clone();
-    let _permit = secrets
-        .checks
-        .acquire()
-        .await
-        .expect("the semaphore is never closed");
-    let matches = tokio::task::spawn_blocking(move || credential.is_of_password(hash, &password)).await;
+    let matches = secrets
+        .salted(move || credential.is_of_password(hash, &password))
+        .await;
     if exists && matches.unwrap_or(false) {
         let proof = Proof::Password(hash, stored_key);
         Step::Accepted {
@@ -208,6 +260,7 @@ async fn check_password(token: &[u8], broker: &Broker, secrets: &Secrets) -> Ste
             proof,
             mechanism,
             last: String::new(),
+            expires_ms: None,
         }
     } else {
         Step::Refused {

@@ -5,3 +5,4 @@ mod hostile;
 mod revocation;
 mod security;
 mod setup;
+mod tokens;

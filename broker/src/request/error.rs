@@ -43,6 +43,10 @@ pub fn of_refusal(refusal: Refusal) -> ErrorCode {
         }
         Refusal::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         Refusal::Throttled => ErrorCode::ThrottlingQuotaExceeded,
+        Refusal::TokensDisabled => ErrorCode::DelegationTokenAuthDisabled,
+        Refusal::TokenNotFound => ErrorCode::DelegationTokenNotFound,
+        Refusal::TokenExpired => ErrorCode::DelegationTokenExpired,
+        Refusal::TokenOwnerMismatch => ErrorCode::DelegationTokenOwnerMismatch,
     }
 }
 

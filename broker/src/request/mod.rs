@@ -19,10 +19,14 @@ mod consumer_group_heartbeat;
 mod context;
 mod coordinator;
 mod create_acls;
+mod create_delegation_token;
 mod create_partitions;
 mod create_topics;
 #[cfg(test)]
 mod data_path_tests;
+#[cfg(test)]
+mod delegation_token_tests;
+mod delegation_tokens;
 mod delete_acls;
 mod delete_groups;
 mod delete_records;
@@ -31,6 +35,7 @@ mod describe_acls;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_delegation_token;
 mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
@@ -42,6 +47,7 @@ mod elect_leaders;
 mod electorate;
 mod end_txn;
 pub mod error;
+mod expire_delegation_token;
 pub(crate) mod fetch;
 pub(crate) mod fetch_sessions;
 mod find_coordinator;
@@ -66,6 +72,7 @@ mod partition_view;
 mod produce;
 mod quotas;
 mod remove_raft_voter;
+mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
@@ -150,6 +157,10 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ListTransactions, 0, 2),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::DescribeLogDirs, 1, 5),
+    (ApiKey::CreateDelegationToken, 1, 3),
+    (ApiKey::RenewDelegationToken, 1, 2),
+    (ApiKey::ExpireDelegationToken, 1, 2),
+    (ApiKey::DescribeDelegationToken, 1, 3),
     (ApiKey::UnregisterBroker, 0, 0),
     (ApiKey::ListConfigResources, 0, 1),
     (ApiKey::UpdateFeatures, 0, 2),
@@ -396,6 +407,18 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::DescribeCluster => call.response(&describe_cluster::handle(&ctx, call.request(body)?).await),
         ApiKey::DescribeTopicPartitions => {
             call.response(&describe_topic_partitions::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::CreateDelegationToken => {
+            call.response(&create_delegation_token::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::RenewDelegationToken => {
+            call.response(&renew_delegation_token::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ExpireDelegationToken => {
+            call.response(&expire_delegation_token::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeDelegationToken => {
+            call.response(&describe_delegation_token::handle(&ctx, call.request(body)?).await)
         }
         ApiKey::UnregisterBroker => {
             call.response(&unregister_broker::handle(&ctx, call.request(body)?).await)

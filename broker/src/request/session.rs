@@ -24,6 +24,8 @@ pub struct Session {
     /// Whether the connection came in on the reserved listener, where only this fleet's brokers and its operator are let in:
     /// no rule binds them.
     pub is_internal: bool,
+    /// Whether the client authenticated with a delegation token: such a one gets no others (KIP-48).
+    pub by_token: bool,
     /// [`Session::client_host`] as access rules write it.
     pub client_address: Arc<str>,
     /// When the client asked for metadata last on this connection; at first, when the connection came.
@@ -43,6 +45,7 @@ impl Session {
             client_host,
             peer_broker: None,
             is_internal: false,
+            by_token: false,
             client_address,
             asked_metadata: Arc::new(Mutex::new(Instant::now())),
         }

@@ -2,6 +2,7 @@
 //! starts and handed down. What can change while a broker runs lives in the metadata, not here.
 
 mod read;
+mod shown;
 mod text;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::proto::metadata::SecurityProtocol;
 pub use read::Error;
 
 /// All that a broker must know before it starts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BrokerConfig {
     /// The cluster's id, drawn once, when the cluster is made.

@@ -2,7 +2,7 @@
 
 use super::replica_selector::ReplicaSelector;
 use super::value::Value;
-use super::{Scope, find};
+use super::{Password, Scope, find};
 
 macro_rules! broker_settings {
     ($($(#[doc = $doc:literal])* $field:ident: $kind:ty = $name:literal,)*) => {
@@ -62,6 +62,14 @@ broker_settings! {
     controller_quorum_request_timeout_ms: i32 = "controller.quorum.request.timeout.ms",
     /// How many replicas a topic has that was created without saying so.
     default_replication_factor: i32 = "default.replication.factor",
+    /// How often the controller looks for delegation tokens that have expired, in milliseconds.
+    delegation_token_expiry_check_interval_ms: i64 = "delegation.token.expiry.check.interval.ms",
+    /// How long a delegation token holds after it was issued or renewed, at most, in milliseconds.
+    delegation_token_expiry_time_ms: i64 = "delegation.token.expiry.time.ms",
+    /// How long a delegation token holds in all, however often it is renewed, at most, in milliseconds.
+    delegation_token_max_lifetime_ms: i64 = "delegation.token.max.lifetime.ms",
+    /// From what delegation tokens are made (KIP-48), the same on all brokers: who knows it can be anyone. Without it there are none.
+    delegation_token_secret_key: Password = "delegation.token.secret.key",
     /// Whether topics can be deleted.
     delete_topic_enable: bool = "delete.topic.enable",
     /// The most bytes that one fetch returns, whatever the client asks for.

@@ -9,6 +9,7 @@ mod broker_table;
 mod check;
 mod group_table;
 mod nearest;
+mod password;
 mod replica_selector;
 mod topic;
 mod topic_table;
@@ -18,6 +19,7 @@ use std::fmt;
 
 pub use broker::BrokerSettings;
 pub use check::{check_broker, check_group, check_topic};
+pub use password::Password;
 pub use replica_selector::ReplicaSelector;
 pub use topic::{CleanupPolicy, Compression, FlushPolicy, ThrottledReplicas, TimestampType, TopicConfig};
 

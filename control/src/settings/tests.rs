@@ -235,6 +235,16 @@ fn a_password_is_never_quoted() {
 }
 
 #[test]
+fn a_secret_is_read_and_does_not_print() {
+    let settings =
+        BrokerSettings::resolve(&|name| (name == "delegation.token.secret.key").then(|| "hush".to_owned()));
+    assert_eq!(settings.delegation_token_secret_key.secret(), Some("hush"));
+    assert!(!format!("{settings:?}").contains("hush"));
+    let none = BrokerSettings::default();
+    assert_eq!(none.delegation_token_secret_key.secret(), None);
+}
+
+#[test]
 fn an_offset_reset_by_duration_needs_a_duration() {
     let setting = find(Scope::Group, "share.auto.offset.reset").expect("known");
     for value in [

@@ -1,5 +1,7 @@
 //! How the text of a setting becomes a typed value.
 
+use super::Password;
+
 /// A type that settings are read into. `None`: the text is not of this type; the table has been asked before, so that
 /// happens only for values that were never checked.
 pub(super) trait Value: Sized {
@@ -33,6 +35,12 @@ number!(i16 i32 i64 f64);
 impl Value for String {
     fn read(text: &str) -> Option<Self> {
         Some(text.trim().to_owned())
+    }
+}
+
+impl Value for Password {
+    fn read(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
     }
 }
 

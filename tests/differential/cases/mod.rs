@@ -8,6 +8,7 @@ mod groups;
 mod offsets;
 mod quotas;
 mod security;
+mod tokens;
 mod topics;
 mod transactions;
 mod versions;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         transactions::cases(),
         configs::cases(),
         security::cases(),
+        tokens::cases(),
         quotas::cases(),
         cluster::cases(),
     ]

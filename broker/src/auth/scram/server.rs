@@ -3,6 +3,9 @@
 use super::message::{self, Error};
 use super::{Credential, Mechanism, same_bytes, xor};
 
+/// With which a client says that it has a delegation token.
+const TOKEN_EXTENSION: &str = "tokenauth";
+
 /// The client's first message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFirst {
@@ -10,6 +13,7 @@ pub struct ClientFirst {
     bare: String,
     user: String,
     nonce: String,
+    is_token: bool,
 }
 
 impl ClientFirst {
@@ -41,13 +45,16 @@ impl ClientFirst {
                 return Err(Error::AuthorizationId);
             }
         }
-        // A client that holds a delegation token says so here. None is ever issued, so its name is nobody's.
+        let is_token = attributes
+            .filter_map(|extension| extension.split_once('='))
+            .any(|(name, value)| name == TOKEN_EXTENSION && value.eq_ignore_ascii_case("true"));
         let gs2_header = format!("{flag},{authorization},");
         Ok(Self {
             gs2_header,
             bare: bare.to_owned(),
             user,
             nonce,
+            is_token,
         })
     }
 
@@ -55,6 +62,12 @@ impl ClientFirst {
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Whether that is no user's name but the id of a delegation token (KIP-48).
+    #[must_use]
+    pub fn is_token(&self) -> bool {
+        self.is_token
     }
 }
 
@@ -192,6 +205,11 @@ mod tests {
     fn own_name_as_authorization_id_and_extensions_are_taken() {
         let first = ClientFirst::parse(b"n,a=alice,n=alice,r=b,tokenauth=true").expect("valid");
         assert_eq!(first.user(), "alice");
+        assert!(first.is_token());
+        for other in ["", ",tokenauth=false", ",tokenauth", ",x=tokenauth=true"] {
+            let first = ClientFirst::parse(format!("n,,n=alice,r=b{other}").as_bytes()).expect("valid");
+            assert!(!first.is_token(), "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use flotilla_control::proto::metadata::{AllocateProducerIds, Broker, BrokerHeartbeat, RegisterBroker};
+use flotilla_control::proto::metadata::{
+    AllocateProducerIds, Broker, BrokerHeartbeat, CreateDelegationToken, RegisterBroker,
+};
 use tokio::time::timeout;
 
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use flotilla_protocol::{BrokerId, Uuid};
 use tokio::time::Instant;
 
+use super::super::options::StaticSettings;
 use super::*;
 use crate::coordination::testing::{PATIENCE, set};
 use crate::coordination::{Indexed, Metadata, Publisher, Solo};
@@ -16,13 +19,21 @@ use crate::metadata::Image;
 const KEY: &str = "log.retention.ms";
 
 fn started(session: Duration) -> (Driver, Arc<Solo>, Metadata) {
+    started_with(session, Arc::new(|_| None), || 0)
+}
+
+fn started_with(
+    session: Duration,
+    settings: StaticSettings,
+    now_ms: fn() -> i64,
+) -> (Driver, Arc<Solo>, Metadata) {
     let (publisher, metadata) = Publisher::new(Indexed::default());
     let quorum = Arc::new(Solo::new(BrokerId(0), Image::default(), publisher));
     let drawn = AtomicU8::new(1);
     let options = Options {
         session_timeout: session,
-        settings: Arc::new(|_| None),
-        now_ms: || 0,
+        settings,
+        now_ms,
         fresh_id: Arc::new(move || Uuid([drawn.fetch_add(1, Ordering::Relaxed); 16])),
     };
     let (driver, task) = Driver::new(quorum.clone(), Arc::default(), options);
@@ -208,4 +219,36 @@ async fn a_silent_broker_is_fenced_and_one_that_is_heard_is_not() {
     let stale = asked(&driver, heartbeat(1, epochs[1] - 1)).await.unwrap();
     assert_eq!(stale.response.refusal(), Refusal::StaleBrokerEpoch);
     assert!(!metadata.image().is_alive(BrokerId(1)));
+}
+
+#[tokio::test]
+async fn expired_delegation_tokens_are_forgotten_and_others_are_not() {
+    let settings = |key: &str| match key {
+        "delegation.token.secret.key" => Some("hush".to_owned()),
+        "delegation.token.expiry.check.interval.ms" => Some("1".to_owned()),
+        _ => None,
+    };
+    let (driver, _quorum, metadata) = started_with(PATIENCE, Arc::new(settings), crate::clock::now_ms);
+    let create = async |max_lifetime_ms| {
+        let token = CreateDelegationToken {
+            owner: "alice".into(),
+            requester: "alice".into(),
+            max_lifetime_ms,
+            ..CreateDelegationToken::default()
+        };
+        let answer = asked(&driver, of(request::Request::CreateDelegationToken(token))).await;
+        answer.unwrap().response.delegation_token.expect("a token").id
+    };
+    let lasting = create(-1).await;
+    let short = create(1).await;
+    let mut images = metadata.subscribe();
+    let forgotten = async {
+        while images.latest().image.token(&short).is_some() {
+            images.changed().await.expect("the controller runs");
+        }
+    };
+    timeout(PATIENCE, forgotten)
+        .await
+        .expect("the token is forgotten in time");
+    assert!(metadata.image().token(&lasting).is_some());
 }

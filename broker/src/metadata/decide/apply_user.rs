@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flotilla_control::proto::metadata as proto;
 use flotilla_control::proto::metadata::{ApplyUser, DeleteUser, KeyQuota, Owner, Refusal, Response};
 
-use super::{Draft, Refused, acls, owned_by_another, owns, quotas, refuse, scram};
+use super::{Draft, Refused, acls, owned_by_another, owns, quotas, refuse, scram, tokens};
 use crate::metadata::{Acl, Fact, QuotaKey, ScramMechanism, User};
 
 /// Writes nothing where the user is already so.
@@ -173,6 +173,7 @@ pub(super) fn delete(draft: &mut Draft<'_, '_>, request: &DeleteUser) -> Result<
     }
     settle_acls(draft, &user.name, &[])?;
     settle_quotas(draft, &user.name, &[])?;
+    tokens::remove_of(draft, &user.name);
     draft.write(Fact::RemoveUser(proto::RemoveUser { name: user.name }));
     Ok(Response::default())
 }

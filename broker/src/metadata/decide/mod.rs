@@ -21,6 +21,7 @@ mod quotas;
 mod reassignment;
 mod restart;
 mod scram;
+mod tokens;
 mod topic_name;
 mod topics;
 
@@ -120,6 +121,10 @@ fn answer(draft: &mut Draft<'_, '_>, asked: &Asked) -> Result<Response, Refused>
         Asked::PrepareRestart(request) => restart::prepare(draft, request),
         Asked::FinalizeFeature(request) => features::finalize(draft, request),
         Asked::UpdateFeatures(request) => features::update(draft, request),
+        Asked::CreateDelegationToken(request) => tokens::create(draft, request),
+        Asked::RenewDelegationToken(request) => tokens::renew(draft, request),
+        Asked::ExpireDelegationToken(request) => tokens::expire(draft, request),
+        Asked::RemoveExpiredTokens(_) => Ok(tokens::remove_expired(draft)),
     }
 }
 

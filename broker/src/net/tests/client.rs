@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+const NONCE: &str = "nonce-of-the-client";
+
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
@@ -151,8 +153,30 @@ impl Client {
         user: &str,
         password: &str,
     ) -> Option<SaslAuthenticateResponse> {
+        self.converse(mechanism, scram::Client::new(mechanism, user, password, NONCE))
+            .await
+    }
+
+    /// The same with a delegation token.
+    pub(super) async fn scram_with_token(
+        &mut self,
+        mechanism: scram::Mechanism,
+        id: &str,
+        password: &str,
+    ) -> Option<SaslAuthenticateResponse> {
+        self.converse(
+            mechanism,
+            scram::Client::with_token(mechanism, id, password, NONCE),
+        )
+        .await
+    }
+
+    async fn converse(
+        &mut self,
+        mechanism: scram::Mechanism,
+        client: scram::Client<'_>,
+    ) -> Option<SaslAuthenticateResponse> {
         assert_eq!(self.handshake(1, mechanism.name()).await, Some(ErrorCode::None));
-        let client = scram::Client::new(mechanism, user, password, "nonce-of-the-client");
         let first = self.token(client.first_message()).await?;
         assert_eq!(first.error_code, ErrorCode::None);
         let (last, proof) = client.answer(&first.auth_bytes).unwrap();

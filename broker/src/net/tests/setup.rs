@@ -50,6 +50,9 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new(dir.path());
         let mut config = broker::testing::config();
+        config
+            .settings
+            .insert("delegation.token.secret.key".into(), "hush".into());
         config.internal_tls = authority.issue(config.cluster_id, Identity::Broker(config.broker_id));
 
         let (issuer, ca_pem, ca_der) = certificate_authority();

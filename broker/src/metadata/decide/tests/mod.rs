@@ -7,6 +7,7 @@ mod elections;
 mod invariants;
 mod resources;
 mod restarts;
+mod tokens;
 mod topics;
 
 use super::*;
