@@ -52,7 +52,7 @@ test-libraries filter="scenario::":
 
 # Write the README's rows of client libraries that run the scenario to its end, of all or of those whose test has `filter` in its name
 clients-table filter="works_unchanged":
-    FLOTILLA_CLIENTS_TABLE=write just test-libraries {{ filter }}
+    FLOTILLA_TABLE=write just test-libraries {{ filter }}
 
 # The same requests to Apache Kafka and to a fleet, answers compared field by field with `docs/differential.md` and `docs/errors.md`
 differential:

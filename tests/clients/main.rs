@@ -17,7 +17,10 @@ mod modern_groups;
 #[allow(dead_code)]
 #[path = "../process/on_disk.rs"]
 mod on_disk;
+#[allow(dead_code)]
+mod process;
 mod scenario;
 mod scram;
+mod table;
 mod tools;
 mod transactions;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 #[path = "libraries.rs"]
-mod libraries;
+pub mod libraries;
 
 /// What a tool printed, and whether it succeeded.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{run, table};
+use super::{TABLE, run};
+use crate::tools::libraries::installed;
 
 /// A client library, and how its program is started.
 pub struct Library {
@@ -67,17 +68,8 @@ static LIBRARIES: [Library; 11] = [
 
 /// Where `tests/clients/install` put things.
 fn installed(place: &str) -> PathBuf {
-    let cache = match std::env::var_os("FLOTILLA_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/flotilla"),
-    };
-    let path = cache.join("clients").join(place);
-    assert!(
-        path.exists(),
-        "{} is not there: run tests/clients/install",
-        path.display()
-    );
-    path
+    installed::place(&format!("clients/{place}"), "tests/clients/install libraries")
+        .expect("the client libraries")
 }
 
 fn program(path: &str) -> PathBuf {
@@ -180,7 +172,7 @@ fn sarama_works_unchanged() {
 
 #[test]
 fn table_of_clients_has_no_row_without_its_library() {
-    for name in table::names() {
+    for name in TABLE.names() {
         assert!(
             LIBRARIES.iter().any(|library| library.name == name),
             "the README has a row of {name}, which no test runs: take it out"
