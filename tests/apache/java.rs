@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::process::CommandLine;
 
 #[path = "../clients/libraries.rs"]
-mod libraries;
+pub mod libraries;
 
 /// What `kafka-run-class.sh` of 4.3.1 gives every JVM.
 const PERFORMANCE: [&str; 7] = [
