@@ -68,6 +68,11 @@ test-systems *systems:
     tests/systems/install {{ systems }}
     FLOTILLA_TABLE=write cargo test --workspace --features flotilla-cli/systems-suite --test systems -- --nocapture --test-threads 1 {{ systems }}
 
+# Kafka Streams in two instances while they and brokers are killed at random for so many seconds; writes `docs/exactly-once.md`
+test-exactly-once seconds="600":
+    tests/systems/install streams
+    FLOTILLA_CHAIN_SECONDS={{ seconds }} FLOTILLA_REPORT={{ justfile_directory() }}/docs/exactly-once.md cargo test --workspace --features flotilla-cli/systems-suite --test systems -- --nocapture streams::chain::
+
 # Chaos on real processes: fleets of three and of five brokers, `seconds` of faults in all, checked in the end. Needs root
 test-chaos seconds="300" *options:
     tests/clients/install

@@ -1,5 +1,6 @@
 //! Kafka Streams: an application with state, killed together with brokers.
 
+mod chain;
 mod work;
 
 use std::collections::BTreeMap;
