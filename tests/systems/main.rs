@@ -13,6 +13,7 @@ mod feed;
 #[allow(dead_code)]
 #[path = "../process/fleet.rs"]
 mod fleet;
+mod hadoop;
 mod java;
 #[allow(dead_code)]
 #[path = "../process/kafka.rs"]
@@ -25,6 +26,7 @@ mod mirror;
 #[path = "../clients/process.rs"]
 mod process;
 mod rest;
+mod spark;
 mod streams;
 mod system;
 #[allow(dead_code)]

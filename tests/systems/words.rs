@@ -6,10 +6,12 @@ use std::time::Duration;
 use rdkafka::producer::{Producer, ThreadedProducer};
 
 use crate::committed::{Reader, Record};
+use crate::eventually::eventually;
 use crate::kafka::{self, Deliveries};
 
 pub const LINES: &str = "lines";
 pub const COUNTS: &str = "counts";
+pub const COPIES: &str = "copies";
 pub const PARTITIONS: u32 = 3;
 const FLUSHED_WITHIN: Duration = Duration::from_secs(90);
 
@@ -79,6 +81,32 @@ pub fn check(bootstrap: &str, lines: u32) {
         (word, all)
     });
     assert_same(by_key(Reader::all(bootstrap, COUNTS)), expected.collect());
+}
+
+/// Waits until every line was copied, as often as it was written at least.
+pub fn wait_until_copied(bootstrap: &str, within: Duration) {
+    let lines = times(bootstrap, LINES);
+    eventually(within, "all lines", || {
+        let copies = times(bootstrap, COPIES);
+        let missing = lines
+            .iter()
+            .find(|(line, count)| copies.get(*line) < Some(*count));
+        missing.map_or(Ok(()), |(line, count)| {
+            let copied = copies.get(line).unwrap_or(&0);
+            Err(format!(
+                "`{line}` was written {count} times and copied {copied} times"
+            ))
+        })
+    });
+}
+
+/// How often each value comes in a topic.
+pub fn times(bootstrap: &str, topic: &str) -> BTreeMap<String, u32> {
+    let mut times = BTreeMap::new();
+    for record in Reader::all(bootstrap, topic) {
+        *times.entry(record.value).or_default() += 1;
+    }
+    times
 }
 
 /// The values of each key, in their order.
