@@ -68,8 +68,7 @@ pub(super) struct Reign<Q> {
     sessions: Sessions,
     pub(super) flight: InFlight,
     grants_checked: Instant,
-    /// None: delegation tokens are looked at with the next tick.
-    tokens_checked: Option<Instant>,
+    tokens_checked: Instant,
     rebalanced: Instant,
 }
 
@@ -88,7 +87,7 @@ impl<Q: Quorum> Reign<Q> {
                 speculative: None,
             },
             grants_checked: now,
-            tokens_checked: None,
+            tokens_checked: now,
             rebalanced: now,
         }
     }
@@ -243,16 +242,13 @@ impl<Q: Quorum> Reign<Q> {
     /// part of them goes, so that it is looked again until there are none.
     fn expired_tokens(&mut self, image: &Image, now: Instant) -> Option<request::Request> {
         let every = self.options.token_check_interval(image);
-        if self
-            .tokens_checked
-            .is_some_and(|checked| now.saturating_duration_since(checked) < every)
-        {
+        if now.saturating_duration_since(self.tokens_checked) < every {
             return None;
         }
         let now_ms = (self.options.now_ms)();
         let mut expired = image.tokens().filter(|token| !token.holds(now_ms));
         let Some(first) = expired.next() else {
-            self.tokens_checked = Some(now);
+            self.tokens_checked = now;
             return None;
         };
         tracing::info!(
