@@ -1,17 +1,17 @@
 //! Groups of the new protocol (KIP-848) within a shard: their requests, their timers, and what they share with classic ones.
 
-use super::{Alarm, GROUPS_MAX, Key, Shard, Then, Ticket, session};
+use super::fence::rebalance;
+use super::{GROUPS_MAX, Shard, Then, Ticket, session};
 use crate::group::Text;
 use crate::group::classic;
-use crate::group::consumer::heartbeat::{self, RebalanceTimer, Surroundings};
+use crate::group::consumer::heartbeat::{self, Surroundings};
 use crate::group::consumer::{
-    Beat, Described, DescribedMember, Group, Heartbeat, MemberState, Refused, Resolution, Seen, leave,
+    Beat, Described, DescribedMember, Group, Hashes, Heartbeat, Refused, Resolution, Seen, leave,
 };
 use crate::group::error::Error;
 use crate::group::offsets::tombstone;
 use crate::group::record::Record;
-use crate::group::shard::request::{Commit, Fetch, Leaving, PartitionRef, Reply};
-use crate::metadata::ResourceType;
+use crate::group::shard::request::{Commit, Fetch, PartitionRef, Reply};
 
 /// How long somebody may take to look regular expressions up before somebody else may.
 const RESOLVING_MS: u64 = 10_000;
@@ -54,31 +54,9 @@ impl Shard {
         let id = &request.group;
         self.check_kind(request)?;
         let group = self.consumers.get(id).cloned();
-        let config = &self.config.consumer;
-        let around = Surroundings {
-            config,
-            now_ms: self.now_ms,
-            seen: &self.seen,
-            assignment_interval_ms: self.of_group(
-                id,
-                "consumer.assignment.interval.ms",
-                config.assignment_interval_ms,
-                config.assignment_interval_range_ms,
-            ),
-            heartbeat_interval_ms: self.of_group(
-                id,
-                "consumer.heartbeat.interval.ms",
-                config.heartbeat_interval_ms,
-                config.heartbeat_interval_range_ms,
-            ),
-            is_stale: self.stale.contains(id),
-            may_resolve: self
-                .resolving
-                .get(id)
-                .is_none_or(|until_ms| *until_ms <= self.now_ms),
-            new_topics_index: self.new_topics_index,
-        };
-        let decided = heartbeat::heartbeat(group.as_deref(), request, &around, &mut self.hashes)?;
+        let decided = self.decide(id, |around, hashes| {
+            heartbeat::heartbeat(group.as_deref(), request, around, hashes)
+        })?;
         self.stale.remove(id);
         let beat = decided.beat;
         if !beat.to_resolve.is_empty() {
@@ -109,6 +87,42 @@ impl Shard {
         }
         self.write(records, then);
         Ok(())
+    }
+
+    /// Has something decided of a group, by what is around it now.
+    pub(super) fn decide<T>(
+        &mut self,
+        id: &Text,
+        decision: impl FnOnce(&Surroundings<'_>, &mut Hashes) -> T,
+    ) -> T {
+        let mut hashes = std::mem::take(&mut self.hashes);
+        let config = &self.config.consumer;
+        let around = Surroundings {
+            config,
+            now_ms: self.now_ms,
+            seen: &self.seen,
+            assignment_interval_ms: self.of_group(
+                id,
+                "consumer.assignment.interval.ms",
+                config.assignment_interval_ms,
+                config.assignment_interval_range_ms,
+            ),
+            heartbeat_interval_ms: self.of_group(
+                id,
+                "consumer.heartbeat.interval.ms",
+                config.heartbeat_interval_ms,
+                config.heartbeat_interval_range_ms,
+            ),
+            is_stale: self.stale.contains(id),
+            may_resolve: self
+                .resolving
+                .get(id)
+                .is_none_or(|until_ms| *until_ms <= self.now_ms),
+            new_topics_index: self.new_topics_index,
+        };
+        let decided = decision(&around, &mut hashes);
+        self.hashes = hashes;
+        decided
     }
 
     /// Whether the group may be one of this protocol: a classic one without members may become one.
@@ -182,112 +196,6 @@ impl Shard {
         } else {
             self.write(of_group(id, records), vec![Then::Reply { to, reply }]);
         }
-    }
-
-    /// A setting of the group's own, within what the broker allows; where it has none, the broker's.
-    fn of_group(&self, id: &str, name: &str, of_broker_ms: u64, (min_ms, max_ms): (u64, u64)) -> u64 {
-        let own = self
-            .seen
-            .image
-            .config(ResourceType::Group, id)
-            .and_then(|set| set.get(name)?.parse().ok());
-        match own {
-            Some(own_ms) => u64::clamp(own_ms, min_ms, max_ms.max(min_ms)),
-            None => of_broker_ms,
-        }
-    }
-
-    fn expect_beat(&mut self, group: &Text, member: &Text) {
-        let config = &self.config.consumer;
-        let within_ms = self.of_group(
-            group,
-            "consumer.session.timeout.ms",
-            config.session_timeout_ms,
-            config.session_timeout_range_ms,
-        );
-        self.timers.set(
-            session(group, member),
-            self.now_ms + within_ms,
-            Alarm::ConsumerSession,
-        );
-    }
-
-    fn set_rebalance_timer(&mut self, group: &Text, member: &Text, timer: RebalanceTimer) {
-        match timer {
-            RebalanceTimer::Keep => {}
-            RebalanceTimer::Cancel => self.timers.cancel(&rebalance(group, member)),
-            RebalanceTimer::Set { epoch, within_ms } => {
-                let at_ms = self.now_ms + within_ms;
-                self.timers
-                    .set(rebalance(group, member), at_ms, Alarm::Rebalance { epoch });
-            }
-        }
-    }
-
-    /// A member has been silent for too long.
-    pub(super) fn consumer_session_over(&mut self, id: &Text, member: &Text) {
-        self.fence(id, std::slice::from_ref(member));
-    }
-
-    /// A member has had the time that it asked for, and has not given up what it must.
-    pub(super) fn consumer_rebalance_over(&mut self, id: &Text, member: &Text, epoch: i32) {
-        let group = self.consumers.get(id);
-        let is_there_still = group
-            .and_then(|group| group.member(member))
-            .is_some_and(|member| member.current.epoch == epoch);
-        if is_there_still {
-            self.fence(id, std::slice::from_ref(member));
-        }
-    }
-
-    fn fence(&mut self, id: &Text, members: &[Text]) {
-        let Some(group) = self.consumers.get(id).cloned() else {
-            return;
-        };
-        let members: Vec<Text> = members
-            .iter()
-            .filter(|member| group.member(member).is_some())
-            .cloned()
-            .collect();
-        if members.is_empty() {
-            return;
-        }
-        for member in &members {
-            self.timers.cancel(&session(id, member));
-            self.timers.cancel(&rebalance(id, member));
-        }
-        let records = leave::fence(&group, &members, &mut self.hashes, &self.seen);
-        self.write(of_group(id, records), Vec::new());
-    }
-
-    /// LeaveGroup, by which administrators put members out; `None`: the group is not one of this protocol.
-    pub(super) fn leave_consumers(
-        &mut self,
-        id: &Text,
-        leaving: &[Leaving],
-    ) -> Option<Vec<Result<(), Error>>> {
-        let group = self.consumers.get(id).cloned()?;
-        let mut results = Vec::with_capacity(leaving.len());
-        let mut gone: Vec<Text> = Vec::new();
-        for leaving in leaving {
-            let found = match &leaving.instance_id {
-                None => group.member(&leaving.member_id).ok_or(Error::UnknownMember),
-                Some(instance_id) => match group.static_member(instance_id) {
-                    None => Err(Error::UnknownMember),
-                    Some(member) if leaving.member_id.is_empty() || leaving.member_id == member.id => {
-                        Ok(member)
-                    }
-                    Some(_) => Err(Error::FencedInstance),
-                },
-            };
-            results.push(found.map(|member| {
-                if !gone.contains(&member.id) {
-                    gone.push(member.id.clone());
-                }
-            }));
-        }
-        self.fence(id, &gone);
-        Some(results)
     }
 
     pub(super) fn consumer_describe(&self, id: &Text) -> Result<Described, Refused> {
@@ -411,33 +319,6 @@ impl Shard {
             }
         }
     }
-
-    /// All has been replayed: members get a whole session's time to be heard from.
-    pub(super) fn consumers_loaded(&mut self) {
-        self.consumers_committed = self.consumers.clone();
-        self.consumers_restored();
-    }
-
-    /// Sets the timers that are missing, and has all groups look at their topics again.
-    pub(super) fn consumers_restored(&mut self) {
-        let groups = self.consumers.clone();
-        for (id, group) in groups.iter() {
-            self.stale.insert(id.clone());
-            for member in group.members() {
-                if self.timers.deadline(&session(id, &member.id)).is_none() {
-                    self.expect_beat(id, &member.id);
-                }
-                let is_revoking = member.current.state == MemberState::UnrevokedPartitions;
-                if is_revoking && self.timers.deadline(&rebalance(id, &member.id)).is_none() {
-                    let timer = RebalanceTimer::Set {
-                        epoch: member.current.epoch,
-                        within_ms: u64::try_from(member.subscription.rebalance_timeout_ms).unwrap_or(0),
-                    };
-                    self.set_rebalance_timer(id, &member.id, timer);
-                }
-            }
-        }
-    }
 }
 
 /// Checks that offsets are committed by a member, in its epoch or in one since which it has held the partitions.
@@ -471,17 +352,10 @@ pub(super) fn check_commit(group: &Group, commit: &Commit, is_transactional: boo
     }
 }
 
-fn of_group(id: &Text, records: Vec<crate::group::consumer::Record>) -> Vec<Record> {
+pub(super) fn of_group(id: &Text, records: Vec<crate::group::consumer::Record>) -> Vec<Record> {
     let one = |record| Record::Consumer {
         group: id.clone(),
         record,
     };
     records.into_iter().map(one).collect()
-}
-
-fn rebalance(group: &Text, member: &Text) -> Key {
-    Key::Rebalance {
-        group: group.clone(),
-        member: member.clone(),
-    }
 }

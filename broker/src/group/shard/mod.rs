@@ -5,6 +5,7 @@
 //! only when it is committed; should it fail, the shard is as if it had never been.
 
 mod consumer;
+mod fence;
 mod join;
 mod leave;
 mod load;
