@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::coordination::Metadata;
+use crate::group::consumer::MigrationPolicy;
 use crate::group::consumer::assignor::Assignor;
 use crate::group::{self, Config};
 use crate::metadata::Image;
@@ -140,6 +141,9 @@ fn consumer_config(settings: &BrokerSettings) -> group::consumer::Config {
             settings.group_consumer_max_assignment_interval_ms,
         ),
         members_max: usize::try_from(settings.group_consumer_max_size).unwrap_or(defaults.members_max),
+        // The table of settings takes no other names.
+        migration_policy: MigrationPolicy::named(&settings.group_consumer_migration_policy)
+            .unwrap_or(defaults.migration_policy),
         assignors: match assignors.is_empty() {
             true => defaults.assignors,
             false => assignors,

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::testing::Partition;
 use super::*;
 use crate::coordination::{self, Controller};
+use crate::group::consumer::Seen;
 use crate::group::{
     Assigned, Commit, CommitPartition, Error, Fetch, FetchedPartition, Join, Joined, OffsetCommit, Protocol,
     Reply, Request, Sync, Text, WriteError,
@@ -218,6 +219,7 @@ fn join() -> Request {
         requires_known_member_id: false,
         can_skip_assignment: false,
         fresh_id: text("1"),
+        seen: Seen::default(),
     })
 }
 
@@ -286,6 +288,7 @@ async fn another_broker_finds_groups_and_offsets_in_the_log() {
             protocol_type: None,
             protocol: None,
             assignments: vec![(member_id.clone(), Bytes::from_static(b"a"))],
+            seen: Seen::default(),
         }))
         .await;
     let expected = Assigned {
@@ -312,6 +315,7 @@ async fn another_broker_finds_groups_and_offsets_in_the_log() {
         member_id,
         instance_id: None,
         generation: 1,
+        seen: Seen::default(),
     };
     assert_eq!(other.ask(heartbeat.clone()).await, Reply::Heartbeat(Ok(())));
 
@@ -637,16 +641,19 @@ fn settings_become_the_configuration_of_groups() {
     let set = |key: &str| match key {
         "group.initial.rebalance.delay.ms" => Some("0".to_owned()),
         "group.max.size" => Some("10".to_owned()),
+        "group.consumer.migration.policy" => Some("Upgrade".to_owned()),
         "offsets.retention.minutes" => Some("1".to_owned()),
         _ => None,
     };
-    assert_eq!(
-        config(&BrokerSettings::resolve(&set)),
-        Config {
-            initial_rebalance_delay_ms: 0,
-            members_max: 10,
-            offsets_retention_ms: 60_000,
-            ..Config::default()
-        }
-    );
+    let expected = Config {
+        initial_rebalance_delay_ms: 0,
+        members_max: 10,
+        offsets_retention_ms: 60_000,
+        consumer: group::consumer::Config {
+            migration_policy: MigrationPolicy::Upgrade,
+            ..group::consumer::Config::default()
+        },
+        ..Config::default()
+    };
+    assert_eq!(config(&BrokerSettings::resolve(&set)), expected);
 }

@@ -108,6 +108,8 @@ pub(super) struct Group {
     pub(super) new_member_added: bool,
     /// Topics that the members read, where the protocol says.
     pub(super) subscribed: Option<BTreeSet<Text>>,
+    /// It was read from a record that names no leader, with which a rebalance begins that was not finished (KIP-848).
+    pub(super) is_unsettled: bool,
     /// The write that makes the group known; until it is committed, nobody is shown the group.
     pub(super) born: Option<WriteId>,
 }
@@ -129,6 +131,7 @@ impl Group {
             pending_syncs: BTreeSet::new(),
             new_member_added: false,
             subscribed: None,
+            is_unsettled: false,
             born: None,
         }
     }
@@ -168,6 +171,7 @@ impl Group {
         if !group.members.is_empty() {
             group.state = State::Stable;
         }
+        group.is_unsettled = value.leader.is_none() && !group.members.is_empty();
         // A record whose leader is no member would leave the group with nobody to assign.
         if let Some(leader) = value
             .leader
@@ -178,6 +182,22 @@ impl Group {
         }
         group.find_subscribed();
         group
+    }
+
+    /// Members that a group of the new protocol leaves behind (KIP-848), stable in this generation. None: they have no protocol
+    /// in common.
+    pub(super) fn of_members(generation: i32, members: Vec<Member>, now_ms: u64) -> Option<Self> {
+        let mut group = Self::new();
+        group.generation = generation;
+        group.protocol_type = Some("consumer".into());
+        group.state_timestamp_ms = now_ms as i64;
+        group.state = State::Stable;
+        for member in members {
+            group.add(member);
+        }
+        group.protocol = Some(group.vote()?);
+        group.find_subscribed();
+        Some(group)
     }
 
     /// The value to record, with these assignments; a member that is not among them has none.

@@ -68,6 +68,7 @@ fn heartbeat(ctx: &Context, request: &ConsumerGroupHeartbeatRequest) -> Heartbea
         regex: optional_text(request.subscribed_topic_regex.as_ref()),
         assignor: optional_text(request.server_assignor.as_ref()),
         owned,
+        classic: None,
         client_id: text(ctx.client_id.as_deref().unwrap_or("")),
         client_host: format!("/{}", ctx.session.client_address).into(),
         fresh_id: uuid::Uuid::new_v4().to_string().into(),

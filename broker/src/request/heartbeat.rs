@@ -4,7 +4,7 @@ use flotilla_protocol::ErrorCode;
 use flotilla_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use super::Context;
-use super::coordinator::{code, may_read_group, optional_text, text};
+use super::coordinator::{code, may_read_group, optional_text, seen, text};
 use crate::group::{Error, Reply, Request};
 
 /// Keeps a member's session alive, and tells it when the group rebalances.
@@ -15,6 +15,7 @@ pub(super) async fn handle(ctx: &Context, request: HeartbeatRequest) -> Heartbea
             member_id: text(&request.member_id),
             instance_id: optional_text(request.group_instance_id.as_ref()),
             generation: request.generation_id,
+            seen: seen(ctx),
         };
         match ctx.broker.groups.ask(&request.group_id, asked).await {
             // A coordinator that is still loading has not forgotten anyone: the member goes on.

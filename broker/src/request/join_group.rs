@@ -6,7 +6,7 @@ use flotilla_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
-use super::coordinator::{code, may_read_group, optional_text, optional_wire, text, wire};
+use super::coordinator::{code, may_read_group, optional_text, optional_wire, seen, text, wire};
 use crate::group::{Join, Joined, Protocol, Reply, Request};
 
 /// Joins a group. The answer comes when the group's next generation begins.
@@ -51,6 +51,7 @@ fn join(ctx: &Context, request: &JoinGroupRequest) -> Join {
         requires_known_member_id: ctx.version >= 4,
         can_skip_assignment: ctx.version >= 9,
         fresh_id: uuid::Uuid::new_v4().to_string().into(),
+        seen: seen(ctx),
     }
 }
 

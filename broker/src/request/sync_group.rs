@@ -5,7 +5,7 @@ use flotilla_protocol::ErrorCode;
 use flotilla_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::Context;
-use super::coordinator::{code, may_read_group, optional_text, optional_wire, text};
+use super::coordinator::{code, may_read_group, optional_text, optional_wire, seen, text};
 use crate::group::{Reply, Request, Sync};
 
 /// Waits for the assignment of the member's generation.
@@ -29,6 +29,7 @@ pub(super) async fn handle(ctx: &Context, request: SyncGroupRequest) -> SyncGrou
             .iter()
             .map(|one| (text(&one.member_id), Bytes::copy_from_slice(&one.assignment)))
             .collect(),
+        seen: seen(ctx),
     });
     let reply = ctx.broker.groups.ask(&request.group_id, asked).await;
     // The answer may have taken minutes, and the rules may be others by now.

@@ -94,6 +94,9 @@ broker_settings! {
     group_consumer_max_session_timeout_ms: i32 = "group.consumer.max.session.timeout.ms",
     /// The most members that a consumer group of the new protocol may have.
     group_consumer_max_size: i32 = "group.consumer.max.size",
+    /// Whether a group that has members goes from the classic protocol to the new one when the first member joins that speaks it
+    /// (`upgrade`), back when the last such member has left (`downgrade`), both (`bidirectional`) or neither (`disabled`).
+    group_consumer_migration_policy: String = "group.consumer.migration.policy",
     /// The shortest assignment interval that a group may set for itself, in milliseconds.
     group_consumer_min_assignment_interval_ms: i32 = "group.consumer.min.assignment.interval.ms",
     /// The shortest heartbeat interval that a group may set for itself, in milliseconds.

@@ -73,7 +73,7 @@ pub(in crate::group) struct Group {
 
 impl Group {
     /// Folds a record in.
-    pub(super) fn apply(&mut self, record: &Record) {
+    pub(in crate::group) fn apply(&mut self, record: &Record) {
         match record {
             Record::Group(value) => {
                 let value = value.unwrap_or_default();

@@ -60,7 +60,7 @@ pub(in crate::group) fn heartbeat(
     hashes: &mut Hashes,
 ) -> Result<Decided, Refused> {
     let mut draft = Draft::of(group);
-    check_size(&draft.group, request, around.config)?;
+    check_size(&draft.group, &request.member_id, around.config)?;
     let id = match request.member_id.is_empty() {
         true => request.fresh_id.clone(),
         false => request.member_id.clone(),
@@ -73,13 +73,7 @@ pub(in crate::group) fn heartbeat(
     };
     // A group that has just been made leaves epoch 0, even if there is nothing to read yet.
     let must_bump = subscribed.must_bump || draft.group.epoch == 0;
-    if must_bump || around.is_stale {
-        draft.follow_topics(must_bump, hashes, around.seen);
-    }
-    if draft.group.epoch > draft.group.target_epoch && may_assign(&draft.group, around) {
-        let assignor = assignor_of(&draft.group, around.config);
-        draft.assign(assignor, around.seen, around.now_ms);
-    }
+    follow(&mut draft, must_bump, around, hashes);
     let rebalance = reconcile(&mut draft, &id, request, around, subscribed.has_changed)?;
     let Some(member) = draft.group.member(&id) else {
         return Err(Error::Unexpected.into());
@@ -100,8 +94,19 @@ pub(in crate::group) fn heartbeat(
     })
 }
 
-fn check_size(group: &Group, request: &Heartbeat, config: &Config) -> Result<(), Refused> {
-    let is_new = request.member_id.is_empty() || group.member(&request.member_id).is_none();
+/// Raises the group's epoch where there is a reason to, and assigns for it once that may be.
+pub(super) fn follow(draft: &mut Draft, must_bump: bool, around: &Surroundings<'_>, hashes: &mut Hashes) {
+    if must_bump || around.is_stale {
+        draft.follow_topics(must_bump, hashes, around.seen);
+    }
+    if draft.group.epoch > draft.group.target_epoch && may_assign(&draft.group, around) {
+        let assignor = assignor_of(&draft.group, around.config);
+        draft.assign(assignor, around.seen, around.now_ms);
+    }
+}
+
+pub(super) fn check_size(group: &Group, member_id: &str, config: &Config) -> Result<(), Refused> {
+    let is_new = member_id.is_empty() || group.member(member_id).is_none();
     if is_new && group.members().len() >= config.members_max {
         return Err(Refused::because(
             Error::GroupFull,
@@ -117,6 +122,7 @@ fn check_size(group: &Group, request: &Heartbeat, config: &Config) -> Result<(),
 /// The member as it is, or as it is before it has told anything.
 fn admit(draft: &mut Draft, request: &Heartbeat, id: &Text) -> Result<Member, Refused> {
     let joins = request.epoch == 0;
+    let is_classic = request.classic.is_some();
     let Some(instance_id) = &request.instance_id else {
         return match draft.group.member(id) {
             Some(member) => {
@@ -127,7 +133,9 @@ fn admit(draft: &mut Draft, request: &Heartbeat, id: &Text) -> Result<Member, Re
             None => Err(unknown_member(id, &request.group)),
         };
     };
-    if !joins {
+    // In the classic protocol a static member that comes anew has no id.
+    let comes_back = is_classic && !request.member_id.is_empty();
+    if !joins || comes_back {
         let member = static_member(&draft.group, instance_id, id)?;
         check_epoch(member, request)?;
         return Ok(member.clone());
@@ -138,7 +146,8 @@ fn admit(draft: &mut Draft, request: &Heartbeat, id: &Text) -> Result<Member, Re
             None => Member::new(id.clone()),
         });
     };
-    let is_released = former.current.epoch == LEAVE_FOR_NOW || former.subscription.classic.is_some();
+    let is_released =
+        is_classic || former.current.epoch == LEAVE_FOR_NOW || former.subscription.classic.is_some();
     if !is_released {
         return Err(Refused::because(
             Error::UnreleasedInstance,
@@ -228,7 +237,7 @@ fn subscribe(draft: &mut Draft, request: &Heartbeat, before: &Member) -> Result<
             timeout_ms => timeout_ms,
         },
         assignor: or_old(&request.assignor, &old.assignor),
-        classic: None,
+        classic: request.classic.clone(),
     };
     let names_changed = new.topics != old.topics;
     let regex_changed = regex_of(&new) != regex_of(old);
@@ -346,7 +355,8 @@ fn reconcile(
         return Ok(RebalanceTimer::Keep);
     }
     let timer = match next.state {
-        MemberState::UnrevokedPartitions => RebalanceTimer::Set {
+        // Those of the classic protocol have to join again, and that within a time.
+        MemberState::UnrevokedPartitions if request.classic.is_none() => RebalanceTimer::Set {
             epoch: next.epoch,
             within_ms: u64::try_from(member.subscription.rebalance_timeout_ms).unwrap_or(0),
         },

@@ -9,13 +9,15 @@ use super::topics::{Hashes, Seen};
 use super::{PartitionsByEpoch, Refused};
 use crate::group::{Error, Text};
 
-/// What comes of a heartbeat that says goodbye: the records, and who is gone; none: a static member that keeps its place.
-pub(in crate::group) fn leave(
-    group: &Group,
-    request: &Heartbeat,
-    hashes: &mut Hashes,
-    seen: &Seen,
-) -> Result<(Vec<Record>, Option<Text>), Refused> {
+/// What comes of a heartbeat that says goodbye.
+pub(in crate::group) enum Left {
+    /// A static member that will be back keeps its place, by this record.
+    Away(Record),
+    /// The member goes.
+    Gone(Text),
+}
+
+pub(in crate::group) fn leave(group: &Group, request: &Heartbeat) -> Result<Left, Refused> {
     let member = match &request.instance_id {
         None => group
             .member(&request.member_id)
@@ -31,13 +33,9 @@ pub(in crate::group) fn leave(
                 ..member.current.clone()
             }),
         };
-        return Ok((vec![record], None));
+        return Ok(Left::Away(record));
     }
-    let gone = member.id.clone();
-    Ok((
-        fence(group, std::slice::from_ref(&gone), hashes, seen),
-        Some(gone),
-    ))
+    Ok(Left::Gone(member.id.clone()))
 }
 
 /// Takes members out of their group.

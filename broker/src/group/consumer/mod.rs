@@ -8,12 +8,15 @@
 
 mod assigned;
 pub mod assignor;
+pub(super) mod classic_member;
 mod draft;
+mod embedded;
 mod group;
 mod groups;
 pub(super) mod heartbeat;
 pub(super) mod leave;
 mod member;
+pub(super) mod migration;
 mod reconcile;
 pub(super) mod record;
 pub mod regex;
@@ -24,12 +27,14 @@ mod topics;
 pub use assigned::{Partitions, PartitionsByEpoch};
 pub use group::{Resolved, State};
 pub use member::MemberState;
+pub use migration::MigrationPolicy;
 pub use record::{Classic, Current, GroupEpoch, Record, Subscription, TargetEpoch};
 pub use request::{Beat, Described, DescribedMember, Heartbeat, Resolution};
 pub use topics::Seen;
 
 pub(super) use group::Group;
 pub(super) use groups::Groups;
+pub(super) use member::Member;
 pub(super) use topics::Hashes;
 
 use super::Error;
@@ -51,6 +56,8 @@ pub struct Config {
     pub assignment_interval_range_ms: (u64, u64),
     /// `group.consumer.max.size`: most members in one group.
     pub members_max: usize,
+    /// `group.consumer.migration.policy`.
+    pub migration_policy: MigrationPolicy,
     /// `group.consumer.assignors`: the first is taken where members name none.
     pub assignors: Vec<assignor::Assignor>,
 }
@@ -66,6 +73,7 @@ impl Default for Config {
             assignment_interval_ms: 1_000,
             assignment_interval_range_ms: (0, 15_000),
             members_max: i32::MAX as usize,
+            migration_policy: MigrationPolicy::Bidirectional,
             assignors: vec![assignor::Assignor::Uniform, assignor::Assignor::Range],
         }
     }

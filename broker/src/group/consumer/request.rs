@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assigned::Partitions;
 use super::group::State;
-use super::record::Subscription;
+use super::record::{Classic, Subscription};
 use super::topics::Seen;
 use super::{Config, Refused};
 use crate::group::{Error, Text};
@@ -40,6 +40,8 @@ pub struct Heartbeat {
     pub assignor: Option<Text>,
     /// What it holds.
     pub owned: Option<Partitions>,
+    /// Of a member that speaks the classic protocol: its JoinGroup is as good as a heartbeat that tells all.
+    pub classic: Option<Classic>,
     /// The client's id.
     pub client_id: Text,
     /// The client's address, as it is to be recorded.

@@ -1,10 +1,10 @@
 //! Groups of the new protocol (KIP-848) within a shard: their requests, their timers, and what they share with classic ones.
 
-use super::fence::rebalance;
-use super::{GROUPS_MAX, Shard, Then, Ticket, session};
+use super::{GROUPS_MAX, Shard, Then, Ticket};
 use crate::group::Text;
 use crate::group::classic;
 use crate::group::consumer::heartbeat::{self, Surroundings};
+use crate::group::consumer::leave::Left;
 use crate::group::consumer::{
     Beat, Described, DescribedMember, Group, Hashes, Heartbeat, Refused, Resolution, Seen, leave,
 };
@@ -32,7 +32,7 @@ impl Shard {
     }
 
     /// Takes over newer metadata, and notes which groups it concerns.
-    fn observe(&mut self, seen: &Seen) {
+    pub(super) fn observe(&mut self, seen: &Seen) {
         if seen.index < self.seen.index || std::sync::Arc::ptr_eq(&seen.image, &self.seen.image) {
             return;
         }
@@ -53,7 +53,7 @@ impl Shard {
     fn consumer_beat(&mut self, to: Ticket, request: &Heartbeat) -> Result<(), Refused> {
         let id = &request.group;
         self.check_kind(request)?;
-        let group = self.consumers.get(id).cloned();
+        let (group, upgrade) = self.joined_group(id)?;
         let decided = self.decide(id, |around, hashes| {
             heartbeat::heartbeat(group.as_deref(), request, around, hashes)
         })?;
@@ -62,30 +62,19 @@ impl Shard {
         if !beat.to_resolve.is_empty() {
             self.resolving.insert(id.clone(), self.now_ms + RESOLVING_MS);
         }
-        self.expect_beat(id, &beat.member_id);
-        self.set_rebalance_timer(id, &beat.member_id, decided.rebalance);
-        let reply = Reply::ConsumerHeartbeat(Ok(beat));
-        let mut records = of_group(id, decided.records);
+        if let Some(group) = &group {
+            self.forget_former(id, group, request.instance_id.as_ref(), &beat.member_id);
+        }
+        let mut records = upgrade;
+        records.extend(decided.records);
+        let reply = Reply::ConsumerHeartbeat(Ok(beat.clone()));
         if records.is_empty() {
             self.reply_after_writes(to, reply);
-            return Ok(());
+        } else {
+            self.write_as_consumers(id, group.as_deref(), records, Then::Reply { to, reply });
         }
-        let mut then = vec![Then::Reply { to, reply }];
-        if let Some(was) = self.groups.remove(id) {
-            self.forget_timers(id, &was);
-            records.insert(
-                0,
-                Record::GroupMetadata {
-                    group: id.clone(),
-                    value: None,
-                },
-            );
-            then.push(Then::Convert {
-                group: id.clone(),
-                was: Box::new(was),
-            });
-        }
-        self.write(records, then);
+        self.expect_beat(id, &beat.member_id, None);
+        self.set_rebalance_timer(id, &beat.member_id, decided.rebalance);
         Ok(())
     }
 
@@ -125,7 +114,7 @@ impl Shard {
         decided
     }
 
-    /// Whether the group may be one of this protocol: a classic one without members may become one.
+    /// Whether the group is one of this protocol, or may become one with the member that joins.
     fn check_kind(&self, request: &Heartbeat) -> Result<(), Refused> {
         let id = &request.group;
         if self.consumers.contains(id) {
@@ -146,10 +135,7 @@ impl Shard {
             )),
             None => Ok(()),
             Some(classic::State::Dead) => Err(Error::NotAvailable.into()),
-            Some(classic::State::Empty) if joins => Ok(()),
-            Some(_) if joins => not_found(format!(
-                "group {id} has members of the classic protocol: they have to leave first"
-            )),
+            Some(_) if joins => Ok(()),
             Some(_) => not_found(format!("group {id} is not of the consumer protocol")),
         }
     }
@@ -159,17 +145,19 @@ impl Shard {
         let Some(group) = self.consumers.get(id).cloned() else {
             return Err(self.no_such_group(id));
         };
-        let (records, gone) = leave::leave(&group, request, &mut self.hashes, &self.seen)?;
-        if let Some(member) = gone {
-            self.timers.cancel(&session(id, &member));
-            self.timers.cancel(&rebalance(id, &member));
-        }
+        let left = leave::leave(&group, request)?;
         let reply = Reply::ConsumerHeartbeat(Ok(Beat {
             member_id: request.member_id.clone(),
             epoch: request.epoch,
             ..Beat::default()
         }));
-        self.write(of_group(id, records), vec![Then::Reply { to, reply }]);
+        let then = vec![Then::Reply { to, reply }];
+        match left {
+            Left::Away(record) => {
+                self.write(of_group(id, vec![record]), then);
+            }
+            Left::Gone(member) => self.take_out(id, &group, &[member], then),
+        }
         Ok(())
     }
 
@@ -276,16 +264,12 @@ impl Shard {
         Some(Ok(()))
     }
 
-    /// An empty group of this protocol makes room for a classic one. False: it has members.
-    pub(super) fn make_room_for_classic(&mut self, id: &Text) -> bool {
-        let Some(group) = self.consumers.get(id).cloned() else {
-            return true;
-        };
-        if group.is_empty() {
+    /// An empty group of this protocol makes room for a classic one.
+    pub(super) fn make_room_for_classic(&mut self, id: &Text) {
+        if let Some(group) = self.consumers.get(id).cloned() {
             self.stale.remove(id);
             self.write(of_group(id, leave::delete(&group)), Vec::new());
         }
-        group.is_empty()
     }
 
     /// Forgets offsets that have outlived their time, and groups that have nothing left.

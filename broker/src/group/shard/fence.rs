@@ -1,10 +1,10 @@
 //! Members of groups of the new protocol that go: in silence, by an administrator, or because they give nothing up.
 
 use super::consumer::of_group;
-use super::{Alarm, Key, Shard, session};
+use super::{Alarm, Key, Shard, Then, session};
 use crate::group::Text;
 use crate::group::consumer::heartbeat::RebalanceTimer;
-use crate::group::consumer::{MemberState, leave};
+use crate::group::consumer::{Classic, Group, MemberState, leave};
 use crate::group::error::Error;
 use crate::group::shard::request::Leaving;
 use crate::metadata::ResourceType;
@@ -29,19 +29,35 @@ impl Shard {
         }
     }
 
-    pub(super) fn expect_beat(&mut self, group: &Text, member: &Text) {
+    /// Puts the member out if it is not heard from for a session; that of a classic member is its own.
+    pub(super) fn expect_beat(&mut self, group: &Text, member: &Text, classic: Option<&Classic>) {
         let config = &self.config.consumer;
-        let within_ms = self.of_group(
-            group,
-            "consumer.session.timeout.ms",
-            config.session_timeout_ms,
-            config.session_timeout_range_ms,
-        );
+        let within_ms = match classic {
+            Some(classic) => u64::try_from(classic.session_timeout_ms).unwrap_or(0),
+            None => self.of_group(
+                group,
+                "consumer.session.timeout.ms",
+                config.session_timeout_ms,
+                config.session_timeout_range_ms,
+            ),
+        };
         self.timers.set(
             session(group, member),
             self.now_ms + within_ms,
             Alarm::ConsumerSession,
         );
+    }
+
+    /// Cancels all that is due of a member of a group of this protocol.
+    pub(super) fn forget_member_timers(&mut self, group: &Text, member: &Text) {
+        for key in [
+            session(group, member),
+            rebalance(group, member),
+            rejoin(group, member),
+            resync(group, member),
+        ] {
+            self.timers.cancel(&key);
+        }
     }
 
     pub(super) fn set_rebalance_timer(&mut self, group: &Text, member: &Text, timer: RebalanceTimer) {
@@ -72,7 +88,7 @@ impl Shard {
         }
     }
 
-    fn fence(&mut self, id: &Text, members: &[Text]) {
+    pub(super) fn fence(&mut self, id: &Text, members: &[Text]) {
         let Some(group) = self.consumers.get(id).cloned() else {
             return;
         };
@@ -81,15 +97,22 @@ impl Shard {
             .filter(|member| group.member(member).is_some())
             .cloned()
             .collect();
-        if members.is_empty() {
-            return;
+        if !members.is_empty() {
+            self.take_out(id, &group, &members, Vec::new());
         }
-        for member in &members {
-            self.timers.cancel(&session(id, member));
-            self.timers.cancel(&rebalance(id, member));
+    }
+
+    /// Takes members out of a group, which may be a classic one then.
+    pub(super) fn take_out(&mut self, id: &Text, group: &Group, members: &[Text], then: Vec<Then>) {
+        for member in members {
+            self.forget_member_timers(id, member);
         }
-        let records = leave::fence(&group, &members, &mut self.hashes, &self.seen);
-        self.write(of_group(id, records), Vec::new());
+        if let Some(classic) = self.downgraded(group, members) {
+            self.become_classic(id, group, classic, false, then);
+        } else {
+            let records = leave::fence(group, members, &mut self.hashes, &self.seen);
+            self.write(of_group(id, records), then);
+        }
     }
 
     /// LeaveGroup, by which administrators put members out; `None`: the group is not one of this protocol.
@@ -134,10 +157,12 @@ impl Shard {
         for (id, group) in groups.iter() {
             self.stale.insert(id.clone());
             for member in group.members() {
+                let classic = member.subscription.classic.as_ref();
                 if self.timers.deadline(&session(id, &member.id)).is_none() {
-                    self.expect_beat(id, &member.id);
+                    self.expect_beat(id, &member.id, classic);
                 }
-                let is_revoking = member.current.state == MemberState::UnrevokedPartitions;
+                let is_revoking =
+                    classic.is_none() && member.current.state == MemberState::UnrevokedPartitions;
                 if is_revoking && self.timers.deadline(&rebalance(id, &member.id)).is_none() {
                     let timer = RebalanceTimer::Set {
                         epoch: member.current.epoch,
@@ -150,7 +175,23 @@ impl Shard {
     }
 }
 
-pub(super) fn rebalance(group: &Text, member: &Text) -> Key {
+/// Until when a classic member has to join again.
+pub(super) fn rejoin(group: &Text, member: &Text) -> Key {
+    Key::Rejoin {
+        group: group.clone(),
+        member: member.clone(),
+    }
+}
+
+/// Until when a classic member that has joined has to ask for its assignment.
+pub(super) fn resync(group: &Text, member: &Text) -> Key {
+    Key::Resync {
+        group: group.clone(),
+        member: member.clone(),
+    }
+}
+
+fn rebalance(group: &Text, member: &Text) -> Key {
     Key::Rebalance {
         group: group.clone(),
         member: member.clone(),

@@ -10,10 +10,12 @@ use crate::group::shard::request::{Join, Joined, Reply};
 impl Shard {
     pub(super) fn join(&mut self, to: Ticket, join: Join) {
         let nobody: Text = "".into();
-        if self.allows_session(join.session_timeout_ms) && !self.make_room_for_classic(&join.group) {
-            let reply = Joined::refused(join.member_id, Error::InconsistentProtocol);
-            self.reply(to, Reply::Join(reply));
-            return;
+        if self.allows_session(join.session_timeout_ms) {
+            if let Some(mixed) = self.mixed(&join.group, &join.seen) {
+                self.mixed_join(to, &mixed, &join);
+                return;
+            }
+            self.make_room_for_classic(&join.group);
         }
         let refusal = if !self.allows_session(join.session_timeout_ms) {
             Some((join.member_id.clone(), Error::InvalidSessionTimeout))

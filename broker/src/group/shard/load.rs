@@ -62,10 +62,13 @@ impl Shard {
         self.committed = self.latest.clone();
         self.consumers_loaded();
         let mut crowded: Vec<Text> = Vec::new();
+        let mut unsettled: Vec<Text> = Vec::new();
         let mut sessions = Vec::new();
         for (id, group) in &self.groups {
             if group.members().len() > self.config.members_max {
                 crowded.push(id.clone());
+            } else if group.is_unsettled {
+                unsettled.push(id.clone());
             }
             for member in group.members() {
                 sessions.push((id.clone(), member.id.clone(), member.session_ms()));
@@ -73,6 +76,9 @@ impl Shard {
         }
         for (id, member, session_ms) in sessions {
             self.expect_heartbeat(&id, &member, session_ms);
+        }
+        for id in unsettled {
+            self.prepare_rebalance(&id);
         }
         for id in crowded {
             // Members commit their offsets before they join again; then those who are too many are refused.

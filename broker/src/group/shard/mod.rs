@@ -9,6 +9,8 @@ mod fence;
 mod join;
 mod leave;
 mod load;
+mod migration;
+mod mixed;
 mod offset;
 mod read;
 mod rebalance;
@@ -161,6 +163,8 @@ struct Replace {
 enum Key {
     Session { group: Text, member: Text },
     Rebalance { group: Text, member: Text },
+    Rejoin { group: Text, member: Text },
+    Resync { group: Text, member: Text },
     Join(Text),
     Sync(Text),
     Write(WriteId),
@@ -172,6 +176,7 @@ enum Alarm {
     Session,
     ConsumerSession,
     Rebalance { epoch: i32 },
+    ClassicMember,
     InitialJoin { delay_ms: u64, remaining_ms: u64 },
     Join,
     Sync { generation: i32 },
@@ -229,10 +234,16 @@ impl Shard {
                 member_id,
                 instance_id,
                 generation,
-            } => {
-                let result = self.heartbeat(&group, &member_id, instance_id.as_deref(), generation);
-                self.reply(to, Reply::Heartbeat(result));
-            }
+                seen,
+            } => match self.mixed(&group, &seen) {
+                Some(mixed) => {
+                    self.mixed_heartbeat(to, &group, &mixed, &member_id, instance_id.as_ref(), generation);
+                }
+                None => {
+                    let result = self.heartbeat(&group, &member_id, instance_id.as_deref(), generation);
+                    self.reply(to, Reply::Heartbeat(result));
+                }
+            },
             Request::Leave(leave) => self.leave(to, &leave),
             Request::Commit(commit) => self.commit(to, &commit, None),
             Request::CommitInTransaction(commit, producer) => self.commit(to, &commit, Some(producer)),
@@ -277,6 +288,9 @@ impl Shard {
                     self.consumer_rebalance_over(&group, &member, epoch);
                 }
                 (Key::Rebalance { .. }, _) => {}
+                (Key::Rejoin { group, member } | Key::Resync { group, member }, _) => {
+                    self.fence(&group, std::slice::from_ref(&member));
+                }
                 (
                     Key::Join(group),
                     Alarm::InitialJoin {
@@ -465,7 +479,7 @@ impl Shard {
             Then::Forget { group, since_ms } => self.forget(&group, since_ms, result),
             Then::Convert { group, was } => {
                 if result.is_err() {
-                    self.groups.entry(group).or_insert(*was);
+                    self.stay_classic(&group, *was);
                 }
             }
         }

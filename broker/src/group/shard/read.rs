@@ -84,7 +84,10 @@ impl Shard {
 
     pub(super) fn describe(&self, id: &Text) -> Result<DescribedGroup, Error> {
         let group = self.groups.get(id).filter(|group| group.born.is_none());
-        let group = group.ok_or(Error::GroupNotFound)?;
+        let ending = || self.ending().find(|(ending, _)| *ending == id);
+        let group = group
+            .or_else(|| ending().map(|(_, group)| group))
+            .ok_or(Error::GroupNotFound)?;
         let state = shown_state(group);
         let stable = (state == State::Stable).then(|| group.protocol.clone()).flatten();
         Ok(DescribedGroup {
@@ -123,6 +126,7 @@ impl Shard {
             .groups
             .iter()
             .filter(|(_, group)| group.born.is_none())
+            .chain(self.ending())
             .map(|(id, group)| ListedGroup {
                 group: id.clone(),
                 kind: Kind::Classic,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flotilla_protocol::{ProducerEpoch, ProducerId, Uuid};
 
 use crate::group::classic::State;
-use crate::group::consumer::{self, Refused};
+use crate::group::consumer::{self, Refused, Seen};
 use crate::group::error::Error;
 use crate::group::record::OffsetCommit;
 use crate::group::{Text, consumer::Beat};
@@ -29,6 +29,8 @@ pub enum Request {
         instance_id: Option<Text>,
         /// The generation that the member is in.
         generation: i32,
+        /// The topics that there are.
+        seen: Seen,
     },
     /// LeaveGroup.
     Leave(Leave),
@@ -182,6 +184,8 @@ pub struct Join {
     pub can_skip_assignment: bool,
     /// What makes the id unique that the member is given, should it need one. A random UUID.
     pub fresh_id: Text,
+    /// The topics that there are.
+    pub seen: Seen,
 }
 
 /// The answer to JoinGroup.
@@ -250,6 +254,8 @@ pub struct Sync {
     pub protocol: Option<Text>,
     /// From the leader: who gets what.
     pub assignments: Vec<(Text, Bytes)>,
+    /// The topics that there are.
+    pub seen: Seen,
 }
 
 /// What a member is assigned.

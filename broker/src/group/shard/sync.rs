@@ -1,4 +1,4 @@
-//! SyncGroup and Heartbeat.
+//! SyncGroup and Heartbeat, of classic groups.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,10 @@ use crate::group::shard::request::{Assigned, Reply, Sync};
 impl Shard {
     pub(super) fn sync(&mut self, to: Ticket, sync: Sync) {
         let id = sync.group.clone();
+        if let Some(mixed) = self.mixed(&id, &sync.seen) {
+            self.mixed_sync(to, &mixed, &sync);
+            return;
+        }
         let member_id = sync.member_id.clone();
         let checked = match self.groups.get(&id) {
             Some(group) => check_sync(group, &sync),

@@ -40,6 +40,8 @@ fn subscription(topics: &[&str]) -> Bytes {
         bytes.extend((topic.len() as i16).to_be_bytes());
         bytes.extend(topic.as_bytes());
     }
+    // No data of the member's own.
+    bytes.extend([0xFF; 4]);
     bytes.into()
 }
 
@@ -57,6 +59,7 @@ fn join(member_id: &str, fresh_id: &str) -> Join {
         requires_known_member_id: true,
         can_skip_assignment: true,
         fresh_id: text(fresh_id),
+        seen: Seen::default(),
     }
 }
 
@@ -79,6 +82,7 @@ fn sync(member_id: &str, generation: i32, assignments: &[(&str, &'static [u8])])
             .iter()
             .map(|(member, bytes)| (text(member), Bytes::from_static(bytes)))
             .collect(),
+        seen: Seen::default(),
     })
 }
 
@@ -88,6 +92,7 @@ fn heartbeat(member_id: &str, generation: i32) -> Request {
         member_id: text(member_id),
         instance_id: None,
         generation,
+        seen: Seen::default(),
     }
 }
 
@@ -598,7 +603,8 @@ fn a_static_member_that_comes_back_takes_its_place_without_a_rebalance() {
             group: text("g"),
             member_id: text("i-1"),
             instance_id: Some(text("i")),
-            generation: 1
+            generation: 1,
+            seen: Seen::default(),
         }),
         Reply::Heartbeat(Err(Error::FencedInstance))
     );
@@ -839,7 +845,8 @@ fn heartbeats_are_answered_by_state() {
             group: text("unknown"),
             member_id,
             instance_id: None,
-            generation: 1
+            generation: 1,
+            seen: Seen::default(),
         }),
         Reply::Heartbeat(Err(Error::UnknownMember))
     );
@@ -1513,6 +1520,7 @@ impl Bench {
                 member_id: member(m).into(),
                 instance_id: None,
                 generation: self.generation_of(&group(g)),
+                seen: Seen::default(),
             },
             Step::Leave(g, m) => {
                 let Request::Leave(request) = leave(&member(m)) else {

@@ -163,7 +163,7 @@ async fn join(ctx: &Context, member_id: &str) -> JoinGroupResponse {
 
 /// To the topic `orders`.
 fn subscription() -> Bytes {
-    Bytes::from_static(&[0, 0, 0, 0, 0, 1, 0, 6, b'o', b'r', b'd', b'e', b'r', b's'])
+    Bytes::from_static(b"\0\0\0\0\0\x01\0\x06orders\xFF\xFF\xFF\xFF")
 }
 
 async fn sync(ctx: &Context, member_id: &Str, generation: i32) -> SyncGroupResponse {

@@ -5,6 +5,7 @@ use super::clients::Kind;
 use super::event::{Answer, Ask};
 use super::world::World;
 use bytes::Bytes;
+use flotilla_broker::group::consumer::Seen;
 use flotilla_broker::group::{
     Commit, CommitPartition, Error, Fetch, Join, PartitionRef, Protocol, Reply, Request, Sync, Text,
     partition_of,
@@ -95,6 +96,7 @@ impl Member {
                 requires_known_member_id: true,
                 can_skip_assignment: false,
                 fresh_id: fresh.to_string().as_str().into(),
+                seen: Seen::default(),
             }),
             Membership::Syncing => Request::Sync(Sync {
                 group: self.text(),
@@ -104,6 +106,7 @@ impl Member {
                 protocol_type: None,
                 protocol: None,
                 assignments: self.assignments.clone(),
+                seen: Seen::default(),
             }),
             Membership::Fetching => Request::Fetch(Fetch {
                 group: self.text(),
@@ -140,6 +143,7 @@ impl Member {
                 member_id: self.id.clone(),
                 instance_id: None,
                 generation: self.generation,
+                seen: Seen::default(),
             },
         }
     }

@@ -179,6 +179,44 @@ async fn refusals_of_the_coordinator_have_their_codes() {
 }
 
 #[tokio::test]
+async fn a_classic_member_joins_a_group_of_the_new_protocol_and_is_described_as_one() {
+    let broker = coordinating().await;
+    let ctx = anyone(&broker, 1);
+    heartbeat(&ctx, joining("a")).await;
+    let classic = anyone(&broker, 5);
+    let first = join(&classic, "").await;
+    assert_eq!(first.error_code, ErrorCode::MemberIdRequired);
+    let joined = join(&classic, &first.member_id).await;
+    let id = joined.member_id.clone();
+    assert_eq!(
+        joined,
+        JoinGroupResponse {
+            generation_id: joined.generation_id,
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some("range".into()),
+            member_id: id.clone(),
+            ..JoinGroupResponse::default()
+        }
+    );
+    let synced = sync(&classic, &id, joined.generation_id).await;
+    assert_eq!(
+        (synced.error_code, synced.protocol_name.as_deref()),
+        (0, Some("range"))
+    );
+    // Version 0, and no topics: the other member has not given up its only partition.
+    assert_eq!(&synced.assignment[..], b"\0\0\0\0\0\0\xFF\xFF\xFF\xFF");
+    let described = &describe(&ctx, &["g"]).await[0];
+    let members: Vec<(&str, i8)> = described
+        .members
+        .iter()
+        .map(|member| (&*member.member_id, member.member_type))
+        .collect();
+    let mut expected = [(&*id, 0), ("a", 1)];
+    expected.sort_unstable();
+    assert_eq!(members, expected);
+}
+
+#[tokio::test]
 async fn topics_matched_by_a_regular_expression_are_those_that_the_member_may_see() {
     let rules = [
         allow("ann", GROUP, "g", READ),
