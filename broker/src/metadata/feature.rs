@@ -5,6 +5,9 @@ use super::{FLOTILLA_VERSION, Image};
 /// The feature that says which records may be written to the quorum's log.
 pub const FLOTILLA_FEATURE: &str = "flotilla.version";
 
+/// The feature that says whether there are consumer groups of the new protocol (KIP-848).
+pub const GROUP_FEATURE: &str = "group.version";
+
 /// A feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
@@ -27,9 +30,8 @@ pub const FEATURES: &[Feature] = &[
         // The first broker that registers finalizes it.
         default: 0,
     },
-    // Consumer groups of the new protocol (KIP-848).
     Feature {
-        name: "group.version",
+        name: GROUP_FEATURE,
         oldest: 0,
         newest: 1,
         default: 1,

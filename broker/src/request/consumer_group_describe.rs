@@ -10,7 +10,7 @@ use flotilla_protocol::{ErrorCode, Str};
 use futures::future::join_all;
 
 use super::Context;
-use super::coordinator::{code, optional_wire, text, wire};
+use super::coordinator::{code, consumer_groups_off, optional_wire, text, wire};
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::{Described, DescribedMember, Partitions, Refused};
 use crate::group::{Error, Reply, Request, Text};
@@ -28,8 +28,11 @@ pub(super) async fn handle(
     let image = ctx.image();
     let mut groups = Vec::with_capacity(request.group_ids.len());
     let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
+    let off = consumer_groups_off(&image);
     for name in request.group_ids {
-        if !ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
+        if off.is_some() {
+            groups.push(refusal(name, ErrorCode::UnsupportedVersion, off.clone()));
+        } else if !ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
             groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
         } else if name.is_empty() {
             groups.push(refusal(name, ErrorCode::InvalidGroupId, None));

@@ -7,7 +7,7 @@ use flotilla_protocol::messages::consumer_group_heartbeat_response::{Assignment,
 use flotilla_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::Context;
-use super::coordinator::{code, may_read_group, optional_text, seen, text, wire};
+use super::coordinator::{code, consumer_groups_off, may_read_group, optional_text, seen, text, wire};
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::{Beat, Heartbeat, Partitions, Refused, Resolution, regex};
 use crate::group::{Reply, Request, Text};
@@ -18,6 +18,12 @@ pub(super) async fn handle(
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
     let image = ctx.image();
+    if let Some(why) = consumer_groups_off(&image) {
+        return ConsumerGroupHeartbeatResponse {
+            error_message: Some(why.into()),
+            ..refusal(ErrorCode::UnsupportedVersion)
+        };
+    }
     if !may_read_group(ctx, &request.group_id) {
         return refusal(ErrorCode::GroupAuthorizationFailed);
     }

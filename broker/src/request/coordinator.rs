@@ -9,6 +9,16 @@ use super::Context;
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::Seen;
 use crate::group::{Error, Text};
+use crate::metadata::{Feature, GROUP_FEATURE, Image};
+
+/// Why nothing of groups of the new protocol is answered (KIP-848), if they are off.
+pub(super) fn consumer_groups_off(image: &Image) -> Option<String> {
+    let level = Feature::named(GROUP_FEATURE).map_or(0, |feature| feature.level(image));
+    (level < 1).then(|| {
+        "groups of the consumer protocol are off: group.version is 0, kafka-features.sh raises it to 1"
+            .to_owned()
+    })
+}
 
 /// The code of a coordinator's refusal.
 pub(super) fn code(error: Error) -> ErrorCode {

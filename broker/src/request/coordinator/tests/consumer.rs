@@ -2,9 +2,10 @@
 
 use flotilla_protocol::messages::consumer_group_describe_response::{self as described, DescribedGroup};
 use flotilla_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+use flotilla_protocol::messages::update_features_request::FeatureUpdateKey;
 
 use super::*;
-use crate::request::{consumer_group_describe, consumer_group_heartbeat};
+use crate::request::{consumer_group_describe, consumer_group_heartbeat, update_features};
 
 fn joining(member_id: &'static str) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
@@ -214,6 +215,40 @@ async fn a_classic_member_joins_a_group_of_the_new_protocol_and_is_described_as_
     let mut expected = [(&*id, 0), ("a", 1)];
     expected.sort_unstable();
     assert_eq!(members, expected);
+}
+
+#[tokio::test]
+async fn there_are_no_consumer_groups_at_group_version_0() {
+    let broker = coordinating().await;
+    let ctx = anyone(&broker, 1);
+    let set_level = async |level| {
+        let update = FeatureUpdateKey {
+            feature: "group.version".into(),
+            max_version_level: level,
+            upgrade_type: if level == 0 { 2 } else { 1 },
+            ..FeatureUpdateKey::default()
+        };
+        let request = UpdateFeaturesRequest {
+            feature_updates: vec![update],
+            ..UpdateFeaturesRequest::default()
+        };
+        let answer = update_features::handle(&ctx, request).await;
+        assert_eq!(answer.error_code, 0, "{answer:?}");
+    };
+    set_level(0).await;
+    let why = "groups of the consumer protocol are off: group.version is 0, kafka-features.sh raises it to 1";
+    let refused = heartbeat(&ctx, joining("a")).await;
+    assert_eq!(
+        (refused.error_code, refused.error_message.as_deref()),
+        (ErrorCode::UnsupportedVersion.into(), Some(why))
+    );
+    let described = &describe(&ctx, &["g"]).await[0];
+    assert_eq!(
+        (described.error_code, described.error_message.as_deref()),
+        (ErrorCode::UnsupportedVersion.into(), Some(why))
+    );
+    set_level(1).await;
+    assert_eq!(heartbeat(&ctx, joining("a")).await.error_code, ErrorCode::None);
 }
 
 #[tokio::test]
