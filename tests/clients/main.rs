@@ -13,6 +13,7 @@ mod fleet;
 mod kafka;
 mod kafka_tools;
 mod kcat;
+mod migration;
 mod modern_groups;
 #[allow(dead_code)]
 #[path = "../process/on_disk.rs"]
