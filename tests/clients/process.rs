@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::eventually::eventually;
 use crate::fleet::{lines_of, signal};
 
-/// How long a command may take: a program that hangs is a finding, not a reason to hang with it.
+/// How long an answer may take, if nothing else is said: a program that hangs is a finding, not a reason to hang with it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
 
 /// A program that runs; it ends with the value.
@@ -20,6 +20,8 @@ pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     answers: Receiver<String>,
+    /// How long each answer may take.
+    within: Duration,
     complaints: std::fs::File,
 }
 
@@ -41,8 +43,15 @@ impl Process {
             stdin: child.stdin.take(),
             child,
             answers,
+            within: ANSWERS_WITHIN,
             complaints,
         }
+    }
+
+    /// The same, where each answer may take that long.
+    pub fn answering_within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
     }
 
     /// Which one it is, for the system.
@@ -99,7 +108,7 @@ impl Process {
     /// The next answer; none when the command is done.
     pub fn next(&mut self, command: &str) -> Option<String> {
         let started = Instant::now();
-        let answer = self.answers.recv_timeout(ANSWERS_WITHIN).unwrap_or_else(|error| {
+        let answer = self.answers.recv_timeout(self.within).unwrap_or_else(|error| {
             panic!("{}: {command}: {error} after {:?}", self.name, started.elapsed())
         });
         assert!(

@@ -23,6 +23,8 @@ const RAN: &str = "lines copied and words counted from topic to topic; kill -9 o
 const TOPICS: [(&str, u32); 3] = [(LINES, PARTITIONS), (COPIES, PARTITIONS), (COUNTS, PARTITIONS)];
 /// So many lines are copied between two events.
 const BETWEEN: usize = 500;
+/// Spark answers the first question once it has started, which takes its time on a busy machine.
+const STARTS_WITHIN: Duration = Duration::from_secs(300);
 const WITHIN: Duration = Duration::from_secs(150);
 
 #[test]
@@ -78,7 +80,7 @@ pub fn start_with(bootstrap: &str, directory: &Path, arguments: &[String]) -> Pr
         .args(arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("SPARK_LOCAL_IP", "127.0.0.1");
-    Process::start("Spark", &mut command)
+    Process::start("Spark", &mut command).answering_within(STARTS_WITHIN)
 }
 
 /// Spark is a JVM, which Python starts and speaks to; it ends by itself when Python is gone.
