@@ -24,6 +24,7 @@ pub struct Record {
 
 /// Reads a topic from its beginning on, and goes on reading.
 pub struct Reader {
+    bootstrap: String,
     topic: String,
     consumer: BaseConsumer,
     partitions: BTreeSet<i32>,
@@ -49,6 +50,7 @@ impl Reader {
         }
         consumer.assign(&assignment).expect("assign");
         Self {
+            bootstrap: bootstrap.to_owned(),
             topic: topic.to_owned(),
             consumer,
             partitions,
@@ -71,6 +73,12 @@ impl Reader {
             }
         }
         reader.records
+    }
+
+    /// Reads on until so many more were committed than there are now, read or not.
+    pub fn wait_for_more(&mut self, count: usize, within: Duration) {
+        let now = Self::all(&self.bootstrap, &self.topic).len();
+        self.wait_for(now + count, within);
     }
 
     /// Reads on until there are so many.

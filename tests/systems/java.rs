@@ -46,6 +46,29 @@ pub fn jvm_with(system: &str, classes: Option<&Path>, directory: &Path, settings
     command
 }
 
+/// Compiles a program, for systems that send its classes around.
+pub fn compile(system: &str, source: &str) -> tempfile::TempDir {
+    let classes = tempfile::tempdir().expect("a directory for classes");
+    let jars = std::fs::read_dir(installed(system)).expect("list a system's jars");
+    let jars: Vec<_> = jars
+        .flatten()
+        .map(|jar| jar.path().display().to_string())
+        .collect();
+    let mut compiler = Command::new("java");
+    compiler
+        .args(["--module", "jdk.compiler/com.sun.tools.javac.Main"])
+        .args(["-cp", &jars.join(":"), "-d"])
+        .arg(classes.path())
+        .arg(program(source));
+    let compiled = compiler.output().expect("start the compiler");
+    assert!(
+        compiled.status.success(),
+        "{source}: {}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
+    classes
+}
+
 /// Becomes the program that its further arguments say, which ends with the thread that starts it, however that ends.
 pub fn bound() -> Command {
     let mut command = Command::new("setpriv");

@@ -13,6 +13,7 @@ mod feed;
 #[allow(dead_code)]
 #[path = "../process/fleet.rs"]
 mod fleet;
+mod flink;
 mod hadoop;
 mod java;
 #[allow(dead_code)]

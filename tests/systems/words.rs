@@ -13,6 +13,7 @@ pub const LINES: &str = "lines";
 pub const COUNTS: &str = "counts";
 pub const COPIES: &str = "copies";
 pub const PARTITIONS: u32 = 3;
+pub const TOPICS: [(&str, u32); 2] = [(LINES, PARTITIONS), (COUNTS, PARTITIONS)];
 const FLUSHED_WITHIN: Duration = Duration::from_secs(90);
 
 /// Writes lines of words.
