@@ -8,8 +8,8 @@ use flotilla_protocol::messages::{CreateDelegationTokenRequest, CreateDelegation
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
-use super::delegation_tokens::{NO_TIME, check_may_ask, key, requester, unexpected, user_type};
-use super::submit::{Outcome, WAIT_DEFAULT_MS, submit};
+use super::delegation_tokens::{NO_TIME, check_may_ask, decided, key, requester, user_type};
+use super::submit::Outcome;
 use crate::auth::{Operation, Principal, ResourceType};
 
 /// Makes a token. Whoever may ask gets one for itself; for another it takes CREATE_TOKENS on that user.
@@ -100,8 +100,7 @@ async fn create(
             .collect(),
         max_lifetime_ms: request.max_lifetime_ms,
     };
-    let decided = submit(ctx, WAIT_DEFAULT_MS, false, Asked::CreateDelegationToken(asked)).await?;
-    let token = decided.delegation_token.ok_or_else(unexpected)?;
+    let token = decided(ctx, Asked::CreateDelegationToken(asked)).await?;
     tracing::info!(
         id = token.id,
         owner,

@@ -1,9 +1,11 @@
 //! What the requests about delegation tokens have in common (KIP-48, KIP-373).
 
+use flotilla_control::proto::metadata::DelegationToken;
+use flotilla_control::proto::metadata::request::Request as Asked;
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
-use super::submit::Outcome;
+use super::submit::{Outcome, WAIT_DEFAULT_MS, submit};
 use crate::auth::{Principal, token};
 
 /// The time in answers of a broker that refuses by itself. Where the controller refuses it is 0, as in Kafka.
@@ -44,7 +46,22 @@ pub(super) fn requester(ctx: &Context, name: &str) -> (Str, Str) {
     }
 }
 
-/// The answer of a controller that has decided, and of a newer one that says too little.
-pub(super) fn unexpected() -> Outcome {
-    Outcome::of(ErrorCode::UnknownServerError)
+/// The token as the controller has it once it has decided.
+pub(super) async fn decided(ctx: &Context, asked: Asked) -> Result<DelegationToken, Outcome> {
+    let response = submit(ctx, WAIT_DEFAULT_MS, false, asked).await?;
+    // A newer controller may say too little.
+    response
+        .delegation_token
+        .ok_or_else(|| Outcome::of(ErrorCode::UnknownServerError))
+}
+
+/// Has the controller move the end of a token: the error, and when the token ends now.
+pub(super) async fn moved(ctx: &Context, asked: Asked) -> (i16, i64) {
+    if let Err(outcome) = check_may_ask(ctx) {
+        return (outcome.code(), NO_TIME);
+    }
+    match decided(ctx, asked).await {
+        Ok(token) => (0, token.expiry_ms),
+        Err(outcome) => (outcome.code(), 0),
+    }
 }

@@ -20,7 +20,7 @@ use flotilla_protocol::messages::txn_offset_commit_request::{
 use flotilla_protocol::messages::*;
 use flotilla_protocol::{ErrorCode, Str};
 
-use super::testing::context_of;
+use super::testing::{context_of, with_coordinators};
 use super::*;
 use crate::auth::Principal;
 use crate::broker::Broker;
@@ -30,15 +30,7 @@ const LOADING: ErrorCode = ErrorCode::CoordinatorLoadInProgress;
 
 /// A broker that leads all coordinators' partitions and has not read them yet.
 fn loading() -> Arc<Broker> {
-    let broker = Broker::in_memory(image([
-        broker(0, 1),
-        topic("orders", 1),
-        partition(1, 0, &[0], &[0], 3),
-        topic(crate::group::TOPIC, 2),
-        partition(2, 0, &[0], &[0], 1),
-        topic(crate::transaction::TOPIC, 3),
-        partition(3, 0, &[0], &[0], 1),
-    ]));
+    let broker = Broker::in_memory(with_coordinators());
     broker.groups.load_for_ever(topic_id(2));
     broker.transactions.load_for_ever(topic_id(3));
     broker

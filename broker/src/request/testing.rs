@@ -42,6 +42,20 @@ pub(crate) fn image(facts: impl IntoIterator<Item = Fact>) -> Image {
     image
 }
 
+/// A broker alone, with a topic `orders` and both topics of coordinators, ids 1 to 3: it leads a partition of each.
+pub(crate) fn with_coordinators() -> Image {
+    use crate::replica::testing::{broker, image, partition, topic};
+    image([
+        broker(0, 1),
+        topic("orders", 1),
+        partition(1, 0, &[0], &[0], 3),
+        topic(crate::group::TOPIC, 2),
+        partition(2, 0, &[0], &[0], 1),
+        topic(crate::transaction::TOPIC, 3),
+        partition(3, 0, &[0], &[0], 1),
+    ])
+}
+
 /// A broker at `host-N:9092` on the listener `internal`.
 pub(crate) fn broker_record(id: i32, fenced: bool) -> proto::Broker {
     let endpoint = |listener: &str, port| Endpoint {

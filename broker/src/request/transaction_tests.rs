@@ -17,26 +17,17 @@ use flotilla_protocol::records::BatchBuilder;
 use flotilla_protocol::{ErrorCode, Offset, ProducerEpoch, ProducerId, Uuid};
 use tokio::time::timeout;
 
-use super::testing::context_of;
+use super::testing::{context_of, with_coordinators};
 use super::*;
 use crate::auth::{Authorizer, Principal};
 use crate::broker::Broker;
-use crate::replica::testing::{broker, image, partition, topic, topic_id};
+use crate::replica::testing::topic_id;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A broker that coordinates everything and leads everything.
 async fn alone(authorizer: Authorizer) -> Arc<Broker> {
-    let facts = [
-        broker(0, 1),
-        topic("orders", 1),
-        partition(1, 0, &[0], &[0], 3),
-        topic(crate::group::TOPIC, 2),
-        partition(2, 0, &[0], &[0], 1),
-        topic(crate::transaction::TOPIC, 3),
-        partition(3, 0, &[0], &[0], 1),
-    ];
-    let broker = Broker::in_memory_with(image(facts), authorizer);
+    let broker = Broker::in_memory_with(with_coordinators(), authorizer);
     broker.groups.lead(topic_id(2)).await;
     broker.transactions.lead(topic_id(3)).await;
     broker
