@@ -182,6 +182,8 @@ pub struct Log {
     was_lowered: bool,
     /// Something is to be written before the log can be closed cleanly.
     changed: bool,
+    /// The names of the directory and of the first segment are not synced yet.
+    is_new: bool,
     failed: bool,
 }
 
@@ -319,12 +321,8 @@ impl Log {
     pub fn sync_handle(&self) -> Option<SyncHandle> {
         let active = self.active.as_ref().filter(|_| self.synced_end < self.log_end)?;
         let path = FileKind::Log.path(&self.dir, active.base);
-        Some(SyncHandle::new(
-            &self.storage.disk,
-            path,
-            self.log_end,
-            &self.generation,
-        ))
+        let handle = SyncHandle::new(&self.storage.disk, path, self.log_end, &self.generation);
+        Some(handle.with_names(self.is_new.then(|| Arc::clone(&self.dir))))
     }
 
     /// Notes that [`SyncHandle::sync`] has returned without an error. Where the log was truncated meanwhile, the sync
@@ -332,6 +330,7 @@ impl Log {
     pub fn mark_synced(&mut self, handle: &SyncHandle) {
         if handle.is_current() {
             self.synced_end = self.synced_end.max(handle.end().min(self.log_end));
+            self.is_new &= !handle.holds_names();
         }
     }
 

@@ -406,7 +406,7 @@ impl Volume {
     /// # Errors
     /// Those of the disk. The next start looks through the logs then.
     pub fn mark_clean(&self) -> Result<(), Error> {
-        error::During::during_sync(self.disk.sync_all(&self.path), &self.path)?;
+        self.sync()?;
         let path = self.path.join(CLEAN_SHUTDOWN);
         error::During::during(
             checkpoint::replace(&*self.disk, &path, b"{\"version\":0}"),
@@ -486,6 +486,14 @@ impl Volume {
             }
         }
         state.clone()
+    }
+
+    /// Makes everything durable that was written to any file on the file system, names included. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Sync`].
+    pub fn sync(&self) -> Result<(), Error> {
+        error::During::during_sync(self.disk.sync_all(&self.path), &self.path)
     }
 
     /// Takes note of what went wrong with a log: the volume becomes read-only, or goes offline for good, as the

@@ -28,6 +28,7 @@ mod refused;
 mod replicas;
 mod scrub;
 mod stepped;
+mod sync_queue;
 mod throttle;
 mod transaction;
 mod upkeep;

@@ -153,11 +153,13 @@ impl Replicas {
 
     fn start_syncers(self: &Arc<Self>) -> std::io::Result<()> {
         for (place, volume) in self.inner.volumes.iter().enumerate() {
-            let (volume, shared) = (volume.clone(), self.inner.shared.clone());
-            let syncer = std::thread::Builder::new()
-                .name(format!("sync-{place}"))
-                .spawn(move || volume.run_syncs(&shared.metrics))?;
-            self.inner.syncers.lock().push(syncer);
+            for number in 0..super::sync_queue::SYNCS_AT_ONCE {
+                let (volume, shared) = (volume.clone(), self.inner.shared.clone());
+                let syncer = std::thread::Builder::new()
+                    .name(format!("sync-{place}-{number}"))
+                    .spawn(move || volume.run_syncs(&shared.metrics))?;
+                self.inner.syncers.lock().push(syncer);
+            }
         }
         Ok(())
     }
