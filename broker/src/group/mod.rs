@@ -7,13 +7,17 @@
 //! Two rules hold throughout. Nothing that the log might still lose is shown: a reply that rests on a record is sent
 //! when that record is committed. And a record that could not be appended leaves no trace.
 
+mod assigned;
 mod classic;
 pub mod consumer;
 mod error;
+mod folded;
 mod offsets;
 mod record;
 mod shard;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod timer;
 
 use std::sync::Arc;

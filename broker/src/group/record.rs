@@ -6,6 +6,8 @@
 //! version 4 (flexible, with the topic id), or 1 where the client gave a retention time of its own; groups as
 //! version 3.
 
+pub(super) mod flexible;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use flotilla_protocol::Uuid;
 

@@ -129,15 +129,22 @@ impl Shard {
         }
         match classic.map(classic::Group::state) {
             None if !joins => not_found(format!("there is no consumer group {id}")),
-            None if self.groups.len() + self.consumers.len() >= GROUPS_MAX => Err(Refused::because(
-                Error::NotAvailable,
-                format!("the coordinator has {GROUPS_MAX} groups, as many as it can have"),
-            )),
-            None => Ok(()),
+            None => self.check_room(),
             Some(classic::State::Dead) => Err(Error::NotAvailable.into()),
             Some(_) if joins => Ok(()),
             Some(_) => not_found(format!("group {id} is not of the consumer protocol")),
         }
+    }
+
+    /// Whether there may be one group more.
+    pub(super) fn check_room(&self) -> Result<(), Refused> {
+        if self.groups.len() + self.consumers.len() < GROUPS_MAX {
+            return Ok(());
+        }
+        Err(Refused::because(
+            Error::NotAvailable,
+            format!("the coordinator has {GROUPS_MAX} groups, as many as it can have"),
+        ))
     }
 
     fn consumer_leave(&mut self, to: Ticket, request: &Heartbeat) -> Result<(), Refused> {
@@ -282,26 +289,32 @@ impl Shard {
             let Some(group) = self.consumers.get(&id).cloned() else {
                 continue;
             };
-            let mut all_expired = self.latest.doubted_of_group(&id).next().is_none();
-            let mut records = Vec::new();
-            for (topic, partition, offset) in self.latest.of_group(&id) {
-                let until_ms = offset.expire_timestamp_ms.unwrap_or_else(|| {
-                    offset
-                        .commit_timestamp_ms
-                        .saturating_add(self.config.offsets_retention_ms)
-                });
-                if (self.now_ms as i64) >= until_ms && !group.is_subscribed_to(topic) {
-                    records.push(tombstone(&id, topic, partition));
-                } else {
-                    all_expired = false;
-                }
-            }
+            let (records, all_expired) = self.expired(&id, |topic| group.is_subscribed_to(topic));
             if all_expired && group.is_empty() {
                 self.delete_consumer_group(&id);
             } else {
                 self.write_in_parts(records, Vec::new());
             }
         }
+    }
+
+    /// Tombstones for the offsets of a group that have outlived their time, and whether none are left then.
+    pub(super) fn expired(&self, id: &Text, is_subscribed_to: impl Fn(&str) -> bool) -> (Vec<Record>, bool) {
+        let mut all_expired = self.latest.doubted_of_group(id).next().is_none();
+        let mut records = Vec::new();
+        for (topic, partition, offset) in self.latest.of_group(id) {
+            let until_ms = offset.expire_timestamp_ms.unwrap_or_else(|| {
+                offset
+                    .commit_timestamp_ms
+                    .saturating_add(self.config.offsets_retention_ms)
+            });
+            if (self.now_ms as i64) >= until_ms && !is_subscribed_to(topic) {
+                records.push(tombstone(id, topic, partition));
+            } else {
+                all_expired = false;
+            }
+        }
+        (records, all_expired)
     }
 }
 
