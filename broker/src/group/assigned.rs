@@ -1,14 +1,21 @@
-//! Sets of partitions, by what they belong to: those of topics, by the topics' ids.
+//! Sets of partitions, by what they belong to: those of topics, by the topics' ids, and the tasks of streams groups, by their
+//! subtopologies.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_protocol::Uuid;
 
+use super::Text;
+
 /// Partitions of several topics.
 pub type Partitions = Sets<Uuid>;
+/// Tasks of several subtopologies: of each, one for each partition that it reads.
+pub type Tasks = Sets<Text>;
 /// Partitions that a member holds, each with the epoch in which it got it (KIP-1251).
 pub type PartitionsByEpoch = SetsByEpoch<Uuid>;
+/// Tasks that a member holds, each with the epoch in which it got it (KIP-1251).
+pub type TasksByEpoch = SetsByEpoch<Text>;
 
 /// Partitions by what they belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]

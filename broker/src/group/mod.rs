@@ -15,6 +15,7 @@ mod folded;
 mod offsets;
 mod record;
 mod shard;
+pub mod streams;
 mod subscription;
 #[cfg(test)]
 mod testing;
@@ -62,6 +63,8 @@ pub struct Config {
     pub commit_timeout_ms: u64,
     /// How groups of the new protocol behave.
     pub consumer: consumer::Config,
+    /// How streams groups behave.
+    pub streams: streams::Config,
 }
 
 impl Default for Config {
@@ -78,6 +81,7 @@ impl Default for Config {
             offset_metadata_max_bytes: 4_096,
             commit_timeout_ms: 5_000,
             consumer: consumer::Config::default(),
+            streams: streams::Config::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::Context;
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::{Refused, Seen};
 use crate::group::{Error, Reply, Request, Text};
-use crate::metadata::{Feature, GROUP_FEATURE, Image};
+use crate::metadata::{Feature, GROUP_FEATURE, Image, STREAMS_FEATURE};
 
 /// Why nothing of groups of the new protocol is answered (KIP-848), if they are off.
 pub(super) fn consumer_groups_off(image: &Image) -> Option<String> {
@@ -21,6 +21,13 @@ pub(super) fn consumer_groups_off(image: &Image) -> Option<String> {
         "groups of the consumer protocol are off: group.version is 0, kafka-features.sh raises it to 1"
             .to_owned()
     })
+}
+
+/// Why nothing of streams groups is answered (KIP-1071), if they are off.
+pub(super) fn streams_groups_off(image: &Image) -> Option<String> {
+    let level = Feature::named(STREAMS_FEATURE).map_or(0, |feature| feature.level(image));
+    (level < 1)
+        .then(|| "streams groups are off: streams.version is 0, kafka-features.sh raises it to 1".to_owned())
 }
 
 /// Has each group described by the shard that it lives in. `answered` takes the answer apart, if it is one to the question.
@@ -63,6 +70,7 @@ pub(super) fn code(error: Error) -> ErrorCode {
         Error::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
         Error::UnsupportedAssignor => ErrorCode::UnsupportedAssignor,
         Error::InvalidRegex => ErrorCode::InvalidRegularExpression,
+        Error::InvalidTopology => ErrorCode::StreamsInvalidTopology,
         Error::InvalidRequest => ErrorCode::InvalidRequest,
         Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         Error::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,

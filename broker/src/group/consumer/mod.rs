@@ -32,6 +32,7 @@ pub use request::{Beat, Described, DescribedMember, Heartbeat, Resolution};
 pub use topics::Seen;
 
 pub(super) use group::Group;
+pub(super) use leave::unknown_member;
 pub(super) use member::Member;
 pub(super) use topics::Hashes;
 

@@ -46,6 +46,11 @@ impl Shard {
                     self.stale.insert(id.clone());
                 }
             }
+            for (id, group) in self.streams.iter() {
+                if group.requires_any(&changed.topics) {
+                    self.stale.insert(id.clone());
+                }
+            }
         }
         self.seen = seen.clone();
     }
@@ -122,6 +127,9 @@ impl Shard {
         }
         let joins = request.epoch == 0;
         let not_found = |message: String| Err(Refused::because(Error::GroupNotFound, message));
+        if self.streams.contains(id) {
+            return not_found(format!("group {id} is not of the consumer protocol"));
+        }
         let classic = self.groups.get(id);
         if classic.is_some_and(|group| group.born.is_some()) {
             // Whether there is such a group is known in a moment.
@@ -138,7 +146,7 @@ impl Shard {
 
     /// Whether there may be one group more.
     pub(super) fn check_room(&self) -> Result<(), Refused> {
-        if self.groups.len() + self.consumers.len() < GROUPS_MAX {
+        if self.groups.len() + self.consumers.len() + self.streams.len() < GROUPS_MAX {
             return Ok(());
         }
         Err(Refused::because(
@@ -169,7 +177,7 @@ impl Shard {
     }
 
     fn no_such_group(&self, id: &Text) -> Refused {
-        let message = match self.groups.contains_key(id) {
+        let message = match self.groups.contains_key(id) || self.streams.contains(id) {
             true => format!("group {id} is not of the consumer protocol"),
             false => format!("there is no group {id}"),
         };
