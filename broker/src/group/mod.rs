@@ -7,13 +7,18 @@
 //! Two rules hold throughout. Nothing that the log might still lose is shown: a reply that rests on a record is sent
 //! when that record is committed. And a record that could not be appended leaves no trace.
 
+mod assigned;
 mod classic;
 pub mod consumer;
 mod error;
+mod folded;
 mod offsets;
 mod record;
 mod shard;
+pub mod streams;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod timer;
 
 use std::sync::Arc;
@@ -58,6 +63,8 @@ pub struct Config {
     pub commit_timeout_ms: u64,
     /// How groups of the new protocol behave.
     pub consumer: consumer::Config,
+    /// How streams groups behave.
+    pub streams: streams::Config,
 }
 
 impl Default for Config {
@@ -74,6 +81,7 @@ impl Default for Config {
             offset_metadata_max_bytes: 4_096,
             commit_timeout_ms: 5_000,
             consumer: consumer::Config::default(),
+            streams: streams::Config::default(),
         }
     }
 }

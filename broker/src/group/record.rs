@@ -1,15 +1,17 @@
 //! The records of `__consumer_offsets`, byte for byte as Kafka lays them out, so that its tools can read them.
 //!
-//! A key begins with the number of its kind: 0 and 1 an offset, 2 a classic group, and those of groups of the new protocol,
-//! which `consumer` knows. A value begins with its version.
+//! A key begins with the number of its kind: 0 and 1 an offset, 2 a classic group, and those of groups of the newer protocols,
+//! which `consumer` and `streams` know. A value begins with its version.
 //! A record without a value deletes what its key names. Written are the versions that Kafka 4.3 writes: offsets as
 //! version 4 (flexible, with the topic id), or 1 where the client gave a retention time of its own; groups as
 //! version 3.
 
+pub(super) mod flexible;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use flotilla_protocol::Uuid;
 
-use super::{Text, consumer};
+use super::{Text, consumer, streams};
 
 /// One record of `__consumer_offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,13 @@ pub enum Record {
         group: Text,
         /// Which part, and what it is now.
         record: consumer::Record,
+    },
+    /// A part of a streams group (KIP-1071).
+    Streams {
+        /// The group.
+        group: Text,
+        /// Which part, and what it is now.
+        record: streams::Record,
     },
 }
 
@@ -150,6 +159,7 @@ impl Record {
                 value.as_ref().map(GroupMetadata::encode).transpose()?
             }
             Self::Consumer { group, record } => return record.encode(group),
+            Self::Streams { group, record } => return record.encode(group),
         };
         Ok((key.freeze(), value))
     }
@@ -171,8 +181,14 @@ impl Record {
                 group: key.string()?,
                 value: value.map(GroupMetadata::decode).transpose()?,
             }),
-            kind => consumer::Record::decode(kind, &mut key, value)?
-                .map(|(group, record)| Self::Consumer { group, record }),
+            kind => {
+                let consumer = consumer::Record::decode(kind, &mut key, value)?;
+                match consumer {
+                    Some((group, record)) => Some(Self::Consumer { group, record }),
+                    None => streams::Record::decode(kind, &mut key, value)?
+                        .map(|(group, record)| Self::Streams { group, record }),
+                }
+            }
         })
     }
 
@@ -182,7 +198,8 @@ impl Record {
         match self {
             Self::OffsetCommit { group, .. }
             | Self::GroupMetadata { group, .. }
-            | Self::Consumer { group, .. } => group,
+            | Self::Consumer { group, .. }
+            | Self::Streams { group, .. } => group,
         }
     }
 }
@@ -639,9 +656,9 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_share_and_streams_groups_are_none() {
+    fn kinds_of_share_groups_and_former_ones_of_streams_groups_are_none() {
         assert_eq!(Record::decode(&[0, 11, 0, 1, b'g'], None), Ok(None));
-        assert_eq!(Record::decode(&[0, 17, 0, 1, b'g'], None), Ok(None));
+        assert_eq!(Record::decode(&[0, 18, 0, 1, b'g'], None), Ok(None));
     }
 
     #[test]
@@ -675,7 +692,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(
             key in proptest::collection::vec(any::<u8>(), 0..40),
             value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
-            kind in 0_u8..18,
+            kind in 0_u8..25,
             version in 0_u8..6,
         ) {
             let mut key = key;

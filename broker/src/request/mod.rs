@@ -76,6 +76,9 @@ mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
+mod streams_group_describe;
+mod streams_group_heartbeat;
+mod streams_internal_topics;
 mod submit;
 mod sync_group;
 #[cfg(test)]
@@ -125,6 +128,8 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DeleteGroups, 0, 2),
     (ApiKey::ConsumerGroupHeartbeat, 0, 1),
     (ApiKey::ConsumerGroupDescribe, 0, 1),
+    (ApiKey::StreamsGroupHeartbeat, 0, 0),
+    (ApiKey::StreamsGroupDescribe, 0, 0),
     (ApiKey::OffsetDelete, 0, 0),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::DeleteTopics, 1, 6),
@@ -369,6 +374,12 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         }
         ApiKey::ConsumerGroupDescribe => {
             call.response(&consumer_group_describe::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::StreamsGroupHeartbeat => {
+            call.response(&streams_group_heartbeat::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::StreamsGroupDescribe => {
+            call.response(&streams_group_describe::handle(&ctx, call.request(body)?).await)
         }
         ApiKey::OffsetDelete => call.response(&offset_delete::handle(&ctx, call.request(body)?).await),
         ApiKey::CreateTopics => call.response(&create_topics::handle(&ctx, call.request(body)?).await),

@@ -114,6 +114,34 @@ broker_settings! {
     group_max_size: i32 = "group.max.size",
     /// The shortest session timeout that a group member may ask for, in milliseconds.
     group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
+    /// How long after an assignment a streams group is not assigned anew, in milliseconds, where the group sets nothing of its own
+    /// (KIP-1263).
+    group_streams_assignment_interval_ms: i32 = "group.streams.assignment.interval.ms",
+    /// How often members of streams groups send heartbeats, in milliseconds, where the group sets nothing of its own.
+    group_streams_heartbeat_interval_ms: i32 = "group.streams.heartbeat.interval.ms",
+    /// How long an empty streams group waits for more members before tasks are assigned, in milliseconds, where the group sets
+    /// nothing of its own.
+    group_streams_initial_rebalance_delay_ms: i32 = "group.streams.initial.rebalance.delay.ms",
+    /// The longest assignment interval that a streams group may set for itself, in milliseconds.
+    group_streams_max_assignment_interval_ms: i32 = "group.streams.max.assignment.interval.ms",
+    /// The longest heartbeat interval that a streams group may set for itself, in milliseconds.
+    group_streams_max_heartbeat_interval_ms: i32 = "group.streams.max.heartbeat.interval.ms",
+    /// The longest session timeout that a streams group may set for itself, in milliseconds.
+    group_streams_max_session_timeout_ms: i32 = "group.streams.max.session.timeout.ms",
+    /// The most members, which are threads of instances, that a streams group may have.
+    group_streams_max_size: i32 = "group.streams.max.size",
+    /// The most standbys of each task that a streams group may set for itself.
+    group_streams_max_standby_replicas: i32 = "group.streams.max.standby.replicas",
+    /// The shortest assignment interval that a streams group may set for itself, in milliseconds.
+    group_streams_min_assignment_interval_ms: i32 = "group.streams.min.assignment.interval.ms",
+    /// The shortest heartbeat interval that a streams group may set for itself, in milliseconds.
+    group_streams_min_heartbeat_interval_ms: i32 = "group.streams.min.heartbeat.interval.ms",
+    /// The shortest session timeout that a streams group may set for itself, in milliseconds.
+    group_streams_min_session_timeout_ms: i32 = "group.streams.min.session.timeout.ms",
+    /// How many standbys each task with state has, where the group sets nothing of its own.
+    group_streams_num_standby_replicas: i32 = "group.streams.num.standby.replicas",
+    /// After how many milliseconds of silence a member of a streams group is put out, where the group sets nothing of its own.
+    group_streams_session_timeout_ms: i32 = "group.streams.session.timeout.ms",
     /// How often the controller looks for partitions led by another than their preferred leader, in seconds.
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
     /// How many bytes a second are sent to replicas that are throttled and not in sync.

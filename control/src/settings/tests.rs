@@ -216,8 +216,15 @@ fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradi
         "`share.isolation.level` cannot be set: Flotilla has no share groups yet"
     );
     assert_eq!(
-        refused(&[("streams.num.standby.replicas", "1")]),
-        "`streams.num.standby.replicas` cannot be set: Flotilla has no streams groups yet"
+        check_group(&map(&[("streams.num.standby.replicas", "1")])),
+        Ok(())
+    );
+    assert_eq!(
+        refused(&[
+            ("streams.heartbeat.interval.ms", "9000"),
+            ("streams.session.timeout.ms", "8000")
+        ]),
+        "`streams.session.timeout.ms` (8000) must be more than `streams.heartbeat.interval.ms` (9000)"
     );
     assert_eq!(
         refused(&[

@@ -15,6 +15,7 @@ mod offset;
 mod read;
 mod rebalance;
 pub(super) mod request;
+mod streams;
 mod sync;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use super::offsets::Offsets;
 use super::record::Record;
 use super::timer::Timers;
 use super::{Config, Text};
+use crate::group::streams::{Groups as StreamsGroups, Volatile};
 use request::{EndTransaction, Joined, Producer, Reply, Request};
 
 /// Names a request while its answer is awaited. Drawn by the caller, who must not use one twice.
@@ -100,12 +102,16 @@ pub struct Shard {
     /// Groups of the new protocol, in the same two states.
     consumers_committed: Groups,
     consumers: Groups,
+    /// Streams groups, in the same two states, and what is known of them besides.
+    streams_committed: StreamsGroups,
+    streams: StreamsGroups,
+    streams_volatile: BTreeMap<Text, Volatile>,
     /// The topics that there are, as the newest request knew them.
     seen: Seen,
     hashes: Hashes,
     /// The metadata that topics appeared in last.
     new_topics_index: u64,
-    /// Groups of the new protocol whose topics may have changed since their epochs went up.
+    /// Groups of the new protocol, and streams groups, whose topics may have changed since their epochs went up.
     stale: BTreeSet<Text>,
     /// Groups whose regular expressions are being looked up, and how long that is waited for.
     resolving: BTreeMap<Text, u64>,
@@ -124,6 +130,8 @@ struct Write {
     after: Offsets,
     /// Groups of the new protocol once it is.
     consumers_after: Groups,
+    /// Streams groups once it is.
+    streams_after: StreamsGroups,
     then: Vec<Then>,
     late: bool,
 }
@@ -161,12 +169,26 @@ struct Replace {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Session { group: Text, member: Text },
-    Rebalance { group: Text, member: Text },
-    Rejoin { group: Text, member: Text },
-    Resync { group: Text, member: Text },
+    Session {
+        group: Text,
+        member: Text,
+    },
+    Rebalance {
+        group: Text,
+        member: Text,
+    },
+    Rejoin {
+        group: Text,
+        member: Text,
+    },
+    Resync {
+        group: Text,
+        member: Text,
+    },
     Join(Text),
     Sync(Text),
+    /// The first assignment of a streams group that was empty.
+    Assignment(Text),
     Write(WriteId),
     Expiry,
 }
@@ -180,6 +202,7 @@ enum Alarm {
     InitialJoin { delay_ms: u64, remaining_ms: u64 },
     Join,
     Sync { generation: i32 },
+    Assignment,
     Write,
     Expiry,
 }
@@ -195,6 +218,9 @@ impl Shard {
             latest: Offsets::default(),
             consumers_committed: Groups::default(),
             consumers: Groups::default(),
+            streams_committed: StreamsGroups::default(),
+            streams: StreamsGroups::default(),
+            streams_volatile: BTreeMap::new(),
             seen: Seen::default(),
             hashes: Hashes::default(),
             new_topics_index: 0,
@@ -266,6 +292,12 @@ impl Shard {
                 let described = groups.iter().map(|group| self.consumer_describe(group)).collect();
                 self.reply(to, Reply::ConsumerDescribe(Ok(described)));
             }
+            Request::StreamsHeartbeat(heartbeat) => self.streams_heartbeat(to, &heartbeat),
+            Request::StreamsDescribe { groups, seen } => {
+                self.observe(&seen);
+                let described = groups.iter().map(|group| self.streams_describe(group)).collect();
+                self.reply(to, Reply::StreamsDescribe(Ok(described)));
+            }
         }
         std::mem::take(&mut self.effects)
     }
@@ -303,6 +335,7 @@ impl Shard {
                 (Key::Join(group), _) => self.complete_join(&group),
                 (Key::Sync(group), Alarm::Sync { generation }) => self.sync_over(&group, generation),
                 (Key::Sync(_), _) => {}
+                (Key::Assignment(group), _) => self.streams_delay_over(&group),
                 (Key::Write(write), _) => self.write_late(write),
                 (Key::Expiry, _) => self.expire(),
             }
@@ -320,6 +353,7 @@ impl Shard {
             self.timers.cancel(&Key::Write(done.id));
             self.committed = done.after;
             self.consumers_committed = done.consumers_after;
+            self.streams_committed = done.streams_after;
             for then in done.then {
                 self.follow(done.id, then, Ok(()));
             }
@@ -336,9 +370,17 @@ impl Shard {
             .take_while(|pending| pending.id < write)
             .count();
         let undone = self.writes.split_off(kept);
-        (self.latest, self.consumers) = match self.writes.back() {
-            Some(last) => (last.after.clone(), last.consumers_after.clone()),
-            None => (self.committed.clone(), self.consumers_committed.clone()),
+        (self.latest, self.consumers, self.streams) = match self.writes.back() {
+            Some(last) => (
+                last.after.clone(),
+                last.consumers_after.clone(),
+                last.streams_after.clone(),
+            ),
+            None => (
+                self.committed.clone(),
+                self.consumers_committed.clone(),
+                self.streams_committed.clone(),
+            ),
         };
         // The newest first, so that a group's birth is undone last.
         for write in undone.into_iter().rev() {
@@ -348,6 +390,7 @@ impl Shard {
             }
         }
         self.consumers_restored();
+        self.streams_restored();
         std::mem::take(&mut self.effects)
     }
 
@@ -359,6 +402,7 @@ impl Shard {
                 | Request::Describe(_)
                 | Request::List
                 | Request::ConsumerDescribe(_)
+                | Request::StreamsDescribe { .. }
         );
         // An empty id is good for offsets of old clients, and for nothing else (Kafka's rule).
         let may_be_empty = matches!(
@@ -371,6 +415,8 @@ impl Shard {
                 // These have words of their own for it.
                 | Request::ConsumerHeartbeat(_)
                 | Request::ConsumerDescribe(_)
+                | Request::StreamsHeartbeat(_)
+                | Request::StreamsDescribe { .. }
         );
         for group in request.groups() {
             if group.len() > ID_BYTES_MAX || (group.is_empty() && !may_be_empty) {
@@ -383,6 +429,11 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether the group is one to whose members the coordinator assigns, not a classic one.
+    fn is_assigned_to(&self, id: &str) -> bool {
+        self.consumers.contains(id) || self.streams.contains(id)
+    }
+
     fn reply(&mut self, to: Ticket, reply: Reply) {
         self.effects.push(Effect::Reply { to, reply });
     }
@@ -390,8 +441,10 @@ impl Shard {
     fn write(&mut self, records: Vec<Record>, then: Vec<Then>) -> WriteId {
         for record in &records {
             self.latest.apply(record);
-            if let Record::Consumer { group, record } = record {
-                self.consumers.apply(group, record);
+            match record {
+                Record::Consumer { group, record } => self.consumers.apply(group, record),
+                Record::Streams { group, record } => self.streams.apply(group, record),
+                Record::OffsetCommit { .. } | Record::GroupMetadata { .. } => {}
             }
         }
         let write = self.begin_write(then);
@@ -422,6 +475,7 @@ impl Shard {
             id,
             after: self.latest.clone(),
             consumers_after: self.consumers.clone(),
+            streams_after: self.streams.clone(),
             then,
             late: false,
         });

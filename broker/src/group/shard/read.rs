@@ -12,7 +12,8 @@ use crate::group::shard::request::{
 
 impl Shard {
     pub(super) fn fetch(&mut self, to: Ticket, fetch: Fetch) {
-        if let Err(error) = self.check_consumer_fetch(&fetch) {
+        let checked = self.check_consumer_fetch(&fetch);
+        if let Err(error) = checked.and_then(|()| self.check_streams_fetch(&fetch)) {
             self.reply(to, Reply::Fetch(Err(error)));
             return;
         }
@@ -133,7 +134,13 @@ impl Shard {
                 protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
                 state: shown_state(group).name(),
             });
-        classic.chain(consumers).collect()
+        let streams = self.streams_committed.iter().map(|(id, group)| ListedGroup {
+            group: id.clone(),
+            kind: Kind::Streams,
+            protocol_type: "streams".into(),
+            state: group.state().name(),
+        });
+        classic.chain(consumers).chain(streams).collect()
     }
 }
 

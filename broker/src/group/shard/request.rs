@@ -9,7 +9,7 @@ use crate::group::classic::State;
 use crate::group::consumer::{self, Refused, Seen};
 use crate::group::error::Error;
 use crate::group::record::OffsetCommit;
-use crate::group::{Text, consumer::Beat};
+use crate::group::{Text, consumer::Beat, streams};
 use crate::partition::verification::Guard;
 
 /// A request for one or more groups of a shard.
@@ -63,6 +63,15 @@ pub enum Request {
     Resolution(consumer::Resolution),
     /// ConsumerGroupDescribe, of those groups that live in this shard.
     ConsumerDescribe(Vec<Text>),
+    /// StreamsGroupHeartbeat (KIP-1071).
+    StreamsHeartbeat(Box<streams::Heartbeat>),
+    /// StreamsGroupDescribe, of those groups that live in this shard.
+    StreamsDescribe {
+        /// The groups.
+        groups: Vec<Text>,
+        /// The topics that there are.
+        seen: Seen,
+    },
 }
 
 /// The answer to the [`Request`] of the same name.
@@ -98,6 +107,10 @@ pub enum Reply {
     Resolution(Result<(), Error>),
     /// To ConsumerGroupDescribe: each group, in the request's order.
     ConsumerDescribe(Result<Vec<Result<consumer::Described, Refused>>, Error>),
+    /// To StreamsGroupHeartbeat.
+    StreamsHeartbeat(Result<streams::Beat, Refused>),
+    /// To StreamsGroupDescribe: each group, in the request's order.
+    StreamsDescribe(Result<Vec<Result<streams::Described, Refused>>, Error>),
 }
 
 impl Request {
@@ -120,6 +133,8 @@ impl Request {
             Self::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error.into())),
             Self::Resolution(_) => Reply::Resolution(Err(error)),
             Self::ConsumerDescribe(_) => Reply::ConsumerDescribe(Err(error)),
+            Self::StreamsHeartbeat(_) => Reply::StreamsHeartbeat(Err(error.into())),
+            Self::StreamsDescribe { .. } => Reply::StreamsDescribe(Err(error)),
         }
     }
 }
@@ -144,6 +159,8 @@ impl Reply {
             Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(Err(error.into())),
             Self::Resolution(_) => Self::Resolution(Err(error)),
             Self::ConsumerDescribe(_) => Self::ConsumerDescribe(Err(error)),
+            Self::StreamsHeartbeat(_) => Self::StreamsHeartbeat(Err(error.into())),
+            Self::StreamsDescribe(_) => Self::StreamsDescribe(Err(error)),
         }
     }
 }
@@ -445,6 +462,8 @@ pub enum Kind {
     Classic,
     /// Members send heartbeats, and the coordinator assigns.
     Consumer,
+    /// Members are threads of a Kafka Streams application, and the coordinator assigns tasks (KIP-1071).
+    Streams,
 }
 
 impl Kind {
@@ -454,6 +473,7 @@ impl Kind {
         match self {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
+            Self::Streams => "streams",
         }
     }
 }
@@ -473,9 +493,11 @@ impl Request {
             | Self::DeleteOffsets { group, .. }
             | Self::Resolution(consumer::Resolution { group, .. }) => [&**group].into(),
             Self::ConsumerHeartbeat(heartbeat) => [&*heartbeat.group].into(),
-            Self::Delete(groups) | Self::Describe(groups) | Self::ConsumerDescribe(groups) => {
-                groups.iter().map(|group| &**group).collect()
-            }
+            Self::StreamsHeartbeat(heartbeat) => [&*heartbeat.group].into(),
+            Self::Delete(groups)
+            | Self::Describe(groups)
+            | Self::ConsumerDescribe(groups)
+            | Self::StreamsDescribe { groups, .. } => groups.iter().map(|group| &**group).collect(),
             Self::List | Self::TopicsDeleted(_) | Self::EndTransaction(_) => BTreeSet::new(),
         }
     }
