@@ -15,6 +15,7 @@ mod kafka_tools;
 mod kcat;
 mod migration;
 mod modern_groups;
+mod moving;
 #[allow(dead_code)]
 #[path = "../process/on_disk.rs"]
 mod on_disk;

@@ -320,6 +320,13 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::InvalidConfig, Here),
         (E::InvalidRequest, Here),
     ]),
+    (ApiKey::AlterReplicaLogDirs, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::LogDirNotFound, Here),
+        (E::ReplicaNotAvailable, Test("broker/src/request/data_path_tests.rs")),
+    ]),
     (ApiKey::DescribeLogDirs, &[
         (E::ClusterAuthorizationFailed, Here),
         (E::KafkaStorageError, Not(DISK)),

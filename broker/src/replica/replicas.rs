@@ -7,6 +7,7 @@ use super::fetcher::Fetchers;
 use super::hosted::{Hosted, Shared};
 use super::leadership::{self, LeadershipChange, Role};
 use super::metrics::Metrics;
+use super::moves::Moves;
 use super::poll::Polls;
 use super::read::{At, Listed, Part, Reader, Upto};
 use super::volume::{Health, Volume};
@@ -62,6 +63,7 @@ pub(super) struct Inner {
     pub proposed: Mutex<Option<mpsc::UnboundedReceiver<(PartitionKey, Proposal)>>>,
     pub fetchers: Fetchers,
     pub cleaner: Cleaner,
+    pub moves: Moves,
 }
 
 impl Replicas {

@@ -133,7 +133,8 @@ impl Volume {
                 }
                 metrics.syncs.add(1);
                 if let Err(error) = hosted.sync() {
-                    self.note(&error);
+                    // It may have been moved since it was put here.
+                    hosted.volume().note(&error);
                 }
             }
             self.answer(done);

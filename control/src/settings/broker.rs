@@ -194,6 +194,8 @@ broker_settings! {
     quota_window_num: i32 = "quota.window.num",
     /// How long each of these windows is, in seconds.
     quota_window_size_seconds: i32 = "quota.window.size.seconds",
+    /// How many bytes a second are copied from volume to volume where replicas are moved between those of a broker (KIP-113).
+    replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second",
     /// How long a follower waits after a failed fetch, in milliseconds.
     replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
     /// How many bytes a follower asks for from each partition.

@@ -5,6 +5,8 @@
 
 mod real;
 mod sim;
+#[cfg(test)]
+pub(crate) mod stopping;
 
 use std::any::Any;
 use std::io;
