@@ -72,6 +72,8 @@ mod offset_for_leader_epoch;
 mod partition_view;
 mod produce;
 mod quotas;
+#[cfg(test)]
+mod rare_errors_tests;
 mod remove_raft_voter;
 mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
