@@ -217,6 +217,12 @@ impl Replicas {
         self.hosted(key)?.here().map(|state| state.high_watermark)
     }
 
+    /// The start of the log. None: not stored here.
+    #[must_use]
+    pub fn log_start(&self, key: PartitionKey) -> Option<Offset> {
+        self.hosted(key)?.here().map(|state| state.log.log_start())
+    }
+
     /// The end of the log. None: not stored here.
     #[must_use]
     pub fn log_end(&self, key: PartitionKey) -> Option<Offset> {

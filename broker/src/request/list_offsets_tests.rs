@@ -112,9 +112,12 @@ async fn partition_named_twice_is_refused() {
         ..ListOffsetsRequest::default()
     };
     let response = handle(&ctx, request).await;
-    for partition in &response.topics[0].partitions {
-        assert_eq!(partition.error_code, i16::from(ErrorCode::InvalidRequest));
-    }
+    let codes: Vec<i16> = response.topics[0]
+        .partitions
+        .iter()
+        .map(|answer| answer.error_code)
+        .collect();
+    assert_eq!(codes, [i16::from(ErrorCode::InvalidRequest)]);
 }
 
 #[tokio::test]
