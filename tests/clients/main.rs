@@ -16,6 +16,7 @@ mod kcat;
 mod migration;
 mod modern_groups;
 mod moving;
+mod oauth;
 #[allow(dead_code)]
 #[path = "../process/on_disk.rs"]
 mod on_disk;
