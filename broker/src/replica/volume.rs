@@ -132,7 +132,8 @@ impl Volume {
         match task {
             Task::One(_, hosted) => {
                 if let Err(error) = hosted.sync() {
-                    self.note(&error);
+                    // It may have been moved since it was put here.
+                    hosted.volume().note(&error);
                 }
             }
             Task::All(all) => self.sync_all(all),

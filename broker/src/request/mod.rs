@@ -11,6 +11,7 @@ mod admin_tests;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod config_entries;
@@ -71,6 +72,8 @@ mod offset_for_leader_epoch;
 mod partition_view;
 mod produce;
 mod quotas;
+#[cfg(test)]
+mod rare_errors_tests;
 mod remove_raft_voter;
 mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
@@ -162,6 +165,7 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ListTransactions, 0, 2),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::DescribeLogDirs, 1, 5),
+    (ApiKey::AlterReplicaLogDirs, 1, 2),
     (ApiKey::CreateDelegationToken, 1, 3),
     (ApiKey::RenewDelegationToken, 1, 2),
     (ApiKey::ExpireDelegationToken, 1, 2),
@@ -353,6 +357,9 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
             call.response(&offset_for_leader_epoch::handle(&ctx, call.request(body)?).await)
         }
         ApiKey::DescribeLogDirs => call.response(&describe_log_dirs::handle(&ctx, call.request(body)?).await),
+        ApiKey::AlterReplicaLogDirs => {
+            call.response(&alter_replica_log_dirs::handle(&ctx, call.request(body)?).await)
+        }
         ApiKey::ApiVersions => call.response(&api_versions::handle(&ctx, call.request(body)?).await),
         ApiKey::Metadata => call.reply(metadata::in_turn(&ctx, call.request(body)?)),
         ApiKey::SaslHandshake => call.response(&sasl_handshake::handle(&ctx, call.request(body)?).await),

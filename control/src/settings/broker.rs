@@ -222,6 +222,8 @@ broker_settings! {
     quota_window_num: i32 = "quota.window.num",
     /// How long each of these windows is, in seconds.
     quota_window_size_seconds: i32 = "quota.window.size.seconds",
+    /// How many bytes a second are copied from volume to volume where replicas are moved between those of a broker (KIP-113).
+    replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second",
     /// How long a follower waits after a failed fetch, in milliseconds.
     replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
     /// How many bytes a follower asks for from each partition.
@@ -244,6 +246,24 @@ broker_settings! {
     replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
     /// How long a request to the controller may take, in milliseconds.
     request_timeout_ms: i32 = "request.timeout.ms",
+    /// By how many seconds the clock of who signs tokens may differ from the brokers' (KIP-768).
+    sasl_oauthbearer_clock_skew_seconds: i32 = "sasl.oauthbearer.clock.skew.seconds",
+    /// For whom tokens have to be, one of these at least; none: for anybody.
+    sasl_oauthbearer_expected_audience: Vec<String> = "sasl.oauthbearer.expected.audience",
+    /// Who has to have issued tokens; none: anybody whose key is known.
+    sasl_oauthbearer_expected_issuer: String = "sasl.oauthbearer.expected.issuer",
+    /// How often the keys that tokens are checked with are read anew, in milliseconds.
+    sasl_oauthbearer_jwks_endpoint_refresh_ms: i64 = "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+    /// The longest wait before it is tried again to read them, in milliseconds.
+    sasl_oauthbearer_jwks_endpoint_retry_backoff_max_ms: i64 = "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+    /// The first wait before that, in milliseconds; it doubles.
+    sasl_oauthbearer_jwks_endpoint_retry_backoff_ms: i64 = "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+    /// Where these keys are: https:// or file:///, or http:// for an address of the machine itself.
+    sasl_oauthbearer_jwks_endpoint_url: String = "sasl.oauthbearer.jwks.endpoint.url",
+    /// Which claim of a token names scopes.
+    sasl_oauthbearer_scope_claim_name: String = "sasl.oauthbearer.scope.claim.name",
+    /// Which claim of a token names the user.
+    sasl_oauthbearer_sub_claim_name: String = "sasl.oauthbearer.sub.claim.name",
     /// The largest SASL message, in bytes.
     sasl_server_max_receive_size: i32 = "sasl.server.max.receive.size",
     /// How many connections may wait to be accepted.

@@ -6,6 +6,8 @@
 mod buffers;
 mod real;
 mod sim;
+#[cfg(test)]
+pub(crate) mod stopping;
 
 use std::any::Any;
 use std::io;
