@@ -144,15 +144,22 @@ impl Volume {
         let begun = all
             .iter()
             .filter_map(|hosted| Some((hosted, hosted.begin_sync()?)));
-        let begun: Vec<_> = begun.collect();
-        if let Err(error) = self.volume.sync() {
-            self.note(&error);
-            return;
-        }
-        for (hosted, handle) in begun {
-            if let Err(error) = hosted.end_sync(&handle, Ok(())) {
-                self.note(&error);
+        // What has moved to another volume meanwhile is not synced by what is synced here.
+        let is_here = |handle: &log::SyncHandle| handle.path().starts_with(self.dir());
+        let (here, elsewhere): (Vec<_>, Vec<_>) = begun.partition(|(_, handle)| is_here(handle));
+        let end = |hosted: &Hosted, handle: &log::SyncHandle, synced| {
+            if let Err(error) = hosted.end_sync(handle, synced) {
+                hosted.volume().note(&error);
             }
+        };
+        match self.volume.sync() {
+            Ok(()) => here
+                .into_iter()
+                .for_each(|(hosted, handle)| end(hosted, &handle, Ok(()))),
+            Err(error) => self.note(&error),
+        }
+        for (hosted, handle) in elsewhere {
+            end(hosted, &handle, handle.sync());
         }
     }
 
@@ -184,5 +191,49 @@ impl std::fmt::Debug for Volume {
             .field("dir", &self.dir())
             .field("health", &self.health())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, broker, image, partition, setting, topic};
+    use super::super::{Acks, Origin, PartitionKey, Replicas};
+    use super::*;
+    use crate::log::{Disk, SimDisk};
+    use flotilla_protocol::records::BatchBuilder;
+    use flotilla_protocol::{BrokerId, Offset, PartitionIndex};
+
+    const KEY: PartitionKey = PartitionKey {
+        topic_id: flotilla_protocol::Uuid([1; 16]),
+        partition: PartitionIndex(0),
+    };
+
+    /// With a record that nobody syncs.
+    fn unsynced(dir: &str) -> (Arc<SimDisk>, Arc<Replicas>) {
+        let sim = Arc::new(SimDisk::new());
+        let disk: Arc<dyn Disk> = sim.clone();
+        let incarnation = testing::incarnation(BrokerId(0), 1);
+        let replicas = testing::open(&disk, Path::new(dir), BrokerId(0), incarnation);
+        let facts = [broker(0, 1), topic("orders", 1), partition(1, 0, &[0], &[0], 3)];
+        let settings = [setting("orders", "flush.policy", "os")];
+        replicas.apply(&Arc::new(image(facts.into_iter().chain(settings))));
+        let mut batch = BatchBuilder::new(Offset(0));
+        batch.push(crate::clock::now_ms(), None, Some(b"a"), &[]);
+        replicas
+            .append(KEY, &batch.build().freeze(), Acks::Leader, Origin::Client)
+            .unwrap();
+        (sim, replicas)
+    }
+
+    #[test]
+    fn syncing_a_volume_as_a_whole_says_nothing_of_a_log_that_has_moved_to_another() {
+        let ((sim, here), (other_sim, other)) = (unsynced("/here"), unsynced("/other"));
+        let (syncs, other_syncs) = (sim.syncs(), other_sim.syncs());
+        here.volumes()[0].sync_all(&[here.hosted(KEY).unwrap(), other.hosted(KEY).unwrap()]);
+        for replicas in [&here, &other] {
+            assert_eq!(replicas.stored(KEY).unwrap().synced_end, Offset(1));
+        }
+        assert_eq!(sim.syncs(), syncs, "it was synced as a whole");
+        assert!(other_sim.syncs() > other_syncs, "it was synced by itself");
     }
 }
