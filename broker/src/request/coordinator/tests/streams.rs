@@ -419,3 +419,60 @@ async fn there_are_no_streams_groups_at_streams_version_0() {
     let joined = heartbeat(&ctx, joining(counting(&[]))).await;
     assert_eq!(joined.error_code, ErrorCode::None);
 }
+
+#[tokio::test]
+async fn a_group_takes_as_many_members_as_group_streams_max_size_says() {
+    let mut config = crate::broker::testing::config();
+    config
+        .settings
+        .insert("group.streams.max.size".to_owned(), "1".to_owned());
+    let broker = Broker::in_memory_configured(config, image(prompt()), Authorizer::none());
+    broker.groups.lead(GROUPS_ID).await;
+    let ctx = anyone(&broker, 0);
+    assert_eq!(heartbeat(&ctx, joining(counting(&[]))).await.error_code, 0);
+    let mut second = joining(counting(&[]));
+    (second.member_id, second.process_id) = ("b".into(), Some("q".into()));
+    let refused = heartbeat(&ctx, second).await;
+    assert_eq!(
+        ErrorCode::from(refused.error_code),
+        ErrorCode::GroupMaxSizeReached
+    );
+}
+
+#[tokio::test]
+async fn a_member_is_told_where_its_coordinator_can_write_nothing() {
+    let broker = Broker::in_memory(image(prompt()));
+    broker.groups.lead_alone(GROUPS_ID).await;
+    let refused = heartbeat(&anyone(&broker, 0), joining(counting(&[]))).await;
+    assert_eq!(
+        ErrorCode::from(refused.error_code),
+        ErrorCode::CoordinatorNotAvailable
+    );
+}
+
+#[tokio::test]
+async fn who_may_see_a_group_and_not_its_topics_is_told_nothing_of_it() {
+    let mut rules: Vec<_> = prompt().into();
+    rules.extend([allow("ann", GROUP, "g", READ), allow("ann", GROUP, "g", DESCRIBE)]);
+    rules.extend([allow("bob", GROUP, "g", DESCRIBE)]);
+    rules.extend([
+        allow("ann", TOPIC, "orders", READ),
+        allow("ann", TOPIC, "orders", DESCRIBE),
+    ]);
+    let broker = guarded(rules).await;
+    assert_eq!(
+        heartbeat(&ann(&broker, 0), joining(counting(&[])))
+            .await
+            .error_code,
+        0
+    );
+    let bob = testing::context_of(broker.clone(), Principal::user("bob"), 0);
+    for (ctx, error) in [
+        (ann(&broker, 0), ErrorCode::None),
+        (bob, ErrorCode::TopicAuthorizationFailed),
+    ] {
+        let group = describe(&ctx, &["g"]).await.remove(0);
+        assert_eq!(ErrorCode::from(group.error_code), error);
+        assert_eq!(group.members.is_empty(), error != ErrorCode::None);
+    }
+}
