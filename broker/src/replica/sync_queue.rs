@@ -93,7 +93,8 @@ impl SyncQueue {
         match task {
             Task::One(turn, hosted) => {
                 self.syncing.retain(|(other, _)| other != turn);
-                self.resting.push((now + (now - since).min(REST_MAX), hosted.key()));
+                self.resting
+                    .push((now + (now - since).min(REST_MAX), hosted.key()));
             }
             Task::All(_) => self.syncing.clear(),
         }
