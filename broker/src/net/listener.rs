@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::gate::Gate;
+use super::read_ahead::ReadAhead;
 use super::registry::{Limits, Proof, Ticket, limit_of};
 use super::tls::common_name;
 use super::{Role, Shared};
@@ -116,7 +117,7 @@ async fn greet(
     let Some(tls) = &shared.tls else {
         return converse(stream, peer, None, shared, ticket, closed).await;
     };
-    let handshake = TlsAcceptor::from(tls.current()).accept(stream);
+    let handshake = TlsAcceptor::from(tls.current()).accept(ReadAhead::new(stream));
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(shared.patience.handshake, Box::pin(handshake)) => accepted,
         reason = &mut closed => return reason.unwrap_or(CloseReason::Shutdown),

@@ -11,12 +11,14 @@ mod gate;
 mod inbox;
 mod jwks;
 mod listener;
+mod read_ahead;
 mod registry;
 mod sasl;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
 
+pub use read_ahead::ReadAhead;
 pub use tls::Error as TlsError;
 
 use crate::broker::Broker;

@@ -2,6 +2,7 @@
 
 use crate::coordination::{Connections, Tls};
 use crate::metadata::Broker;
+use crate::net::ReadAhead;
 use bytes::{Buf, BytesMut};
 use flotilla_control::tls;
 use flotilla_protocol::messages::{FetchRequest, FetchResponse};
@@ -96,7 +97,7 @@ impl TlsDial {
         let connect = async {
             let stream = TcpStream::connect((endpoint.host.as_str(), port)).await?;
             stream.set_nodelay(true)?;
-            connector.connect(name, stream).await
+            connector.connect(name, ReadAhead::new(stream)).await
         };
         let stream = tokio::time::timeout(DIAL_LIMIT, connect)
             .await
@@ -154,7 +155,7 @@ impl Link for FetchLink {
 
 /// A connection with mutual TLS to another broker.
 pub struct TlsLink {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<ReadAhead<TcpStream>>,
     received: BytesMut,
     client_id: Str,
     correlation_id: i32,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::{Buf, Bytes, BytesMut};
 use flotilla_broker::auth::scram;
+use flotilla_broker::net::ReadAhead;
 use flotilla_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use flotilla_protocol::{ApiKey, ErrorCode, Message as _, Request, Str, frame};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -65,7 +66,12 @@ impl Connection {
                 let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
                 let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
                 let connector = TlsConnector::from(Arc::clone(config));
-                Box::new(connector.connect(name, stream).await.context("TLS")?)
+                Box::new(
+                    connector
+                        .connect(name, ReadAhead::new(stream))
+                        .await
+                        .context("TLS")?,
+                )
             }
         };
         let (reader, writer) = tokio::io::split(stream);
