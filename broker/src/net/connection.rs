@@ -32,6 +32,8 @@ use tokio::time::{self, Sleep};
 const PIPELINED_MAX: usize = 64;
 /// With more than this not sent yet, no further request is taken.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
+/// With so many segments not sent yet, no further request is looked for before they are.
+const ANSWERS_TOGETHER_MAX: usize = 16;
 /// The segments of one write.
 const SEGMENTS_MAX: usize = 64;
 /// The largest frame before authentication.
@@ -163,9 +165,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             moved = true;
         }
         moved |= self.advance_waiting(cx)?;
-        moved |= self.advance_write(cx)?;
         moved |= self.advance_mute(cx);
         moved |= self.advance_read(cx)?;
+        // Answers to requests that are there already go out together.
+        if !moved || self.unsent.len() >= ANSWERS_TOGETHER_MAX {
+            moved |= self.advance_write(cx)?;
+        }
         Ok(moved)
     }
 
