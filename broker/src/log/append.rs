@@ -13,6 +13,7 @@ use super::Log;
 use super::aborted::{self, Aborted};
 use super::checkpoint::Durability;
 use super::error::{During, Error};
+use super::reserve::{give_back, reserve};
 use super::segment::{Active, FileKind, Sealed, finish_indexes, write_indexes};
 use super::sync::sync_names;
 
@@ -204,9 +205,12 @@ impl Log {
             .expect("a segment was just begun if there was none");
         let path = FileKind::Log.path(&self.dir, active.base);
         let start = active.size_bytes;
+        let (end, segment_bytes) = (start + bytes.len() as u64, u64::from(self.config.segment_bytes));
+        reserve(&*self.storage.disk, &path, active, end, segment_bytes);
         if let Err(source) = self.storage.disk.write_at(&path, start, bytes) {
             // What was written of it must not be found behind what comes next.
             self.failed = self.storage.disk.truncate(&path, start).is_err();
+            active.reserved_bytes = 0;
             return Err(Error::Io {
                 action: "write",
                 path,
@@ -287,6 +291,7 @@ impl Log {
         self.sync_new_names()?;
         let disk = &*self.storage.disk;
         let path = FileKind::Log.path(&self.dir, active.base);
+        give_back(disk, &path, active)?;
         disk.sync(&path).during_sync(&path)?;
         self.synced_end = self.log_end;
         finish_indexes(disk, &self.dir, active.base, &mut active.indexes)?;

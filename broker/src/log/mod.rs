@@ -24,6 +24,7 @@ mod producers;
 mod read;
 mod recovery;
 mod relocation;
+mod reserve;
 mod retention;
 mod scan;
 mod segment;
@@ -67,6 +68,7 @@ pub use volume::{Identity, Opened, PartitionDir, State, Volume, VolumeError, Vol
 
 use checkpoint::Durability;
 use error::During;
+use reserve::give_back;
 use segment::{Active, FileKind, Sealed, write_indexes};
 use sync::Generation;
 use tail::Tail;
@@ -364,6 +366,7 @@ impl Log {
             if active.size_bytes > 0 {
                 active.indexes.finish();
             }
+            give_back(disk, &FileKind::Log.path(&self.dir, active.base), active)?;
             write_indexes(disk, &self.dir, active.base, &mut active.indexes)?;
             aborted::write(disk, &self.dir, active.base, &active.aborted, Durability::Later)?;
             self.write_snapshot()?;

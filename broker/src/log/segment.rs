@@ -455,6 +455,8 @@ impl Place<'_> {
 pub(super) struct Active {
     pub base: Offset,
     pub size_bytes: u64,
+    /// Up to where the disk was asked to set bytes aside.
+    pub reserved_bytes: u64,
     pub created_ms: i64,
     /// When something was appended last.
     pub modified_ms: i64,
@@ -471,6 +473,7 @@ impl Active {
         Self {
             base,
             size_bytes: 0,
+            reserved_bytes: 0,
             created_ms: now_ms,
             modified_ms: now_ms,
             first_timestamp_ms: -1,

@@ -6,6 +6,7 @@ mod damage;
 mod ends;
 mod moving;
 mod reading;
+mod reserving;
 mod retaining;
 mod writing;
 

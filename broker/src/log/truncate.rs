@@ -88,6 +88,7 @@ impl Log {
         self.lower_cleaned(end)?;
         // What is appended next lies where others may still read what is cut off.
         std::mem::take(&mut active.replaced).set();
+        active.reserved_bytes = 0;
         disk.truncate(&path, position).during("truncate", &path)?;
         disk.sync(&path).during_sync(&path)?;
         self.size_bytes -= active.size_bytes - position;

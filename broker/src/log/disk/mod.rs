@@ -11,6 +11,7 @@ pub(crate) mod stopping;
 
 use std::any::Any;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -38,6 +39,12 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// Those of the file system; part of the bytes may be written then.
     fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Has the file system set bytes of a file aside that are to be appended, without changing its size: given out in one piece, they cost
+    /// it less. [`Disk::truncate`] gives back what is not used. No more than a wish, which a disk that is filling up does not grant.
+    fn reserve(&self, path: &Path, bytes: Range<u64>) {
+        let _ = (path, bytes);
+    }
 
     /// Reads up to `length` bytes; fewer only where the file ends.
     ///

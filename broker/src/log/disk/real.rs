@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,14 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::fs::FallocateFlags;
 
 use super::buffers::Buffers;
 use super::{Disk, Entry, Lock, Space, Stat};
+
+/// What must be free before anything is reserved: so many bytes, and this part of the file system.
+const ROOM_BYTES: u64 = 1 << 30;
+const ROOM_PART: u64 = 10;
 
 /// Files through a bounded number of open handles: the least recently used one is closed for the next.
 ///
@@ -178,6 +183,18 @@ impl Disk for RealDisk {
         self.file(path)?.write_all_at(bytes, position)
     }
 
+    fn reserve(&self, path: &Path, bytes: Range<u64>) {
+        let has_room = |space: Space| space.free_bytes >= (space.total_bytes / ROOM_PART).max(ROOM_BYTES);
+        if !self.space(path).is_ok_and(has_room) {
+            return;
+        }
+        if let Ok(file) = self.file(path) {
+            // A file system that cannot do it goes on as it would without.
+            let length = bytes.end.saturating_sub(bytes.start);
+            let _ = rustix::fs::fallocate(&*file, FallocateFlags::KEEP_SIZE, bytes.start, length);
+        }
+    }
+
     fn read_at(&self, path: &Path, position: u64, length: usize) -> io::Result<Bytes> {
         let file = self.file(path)?;
         self.buffers
@@ -289,6 +306,34 @@ mod tests {
             assert_eq!(&disk.read_at(path, 1, 100).unwrap()[..], b"bab");
             disk.sync(path).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_reserved_does_not_show_and_is_given_back() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, path) = (RealDisk::new(8), dir.path().join("segment.log"));
+        let taken = || {
+            let stat = fs::metadata(&path).unwrap();
+            (stat.size(), stat.blocks() * 512)
+        };
+        disk.create(&path).unwrap();
+        disk.write_at(&path, 0, b"abc").unwrap();
+        disk.sync(&path).unwrap();
+        let before = taken();
+        disk.reserve(&path, 0..1 << 20);
+        let space = disk.space(&path).unwrap();
+        if space.free_bytes >= ROOM_BYTES && space.free_bytes >= space.total_bytes / ROOM_PART {
+            assert_eq!(taken().0, before.0);
+            assert!(taken().1 >= 1 << 20, "{:?}", taken());
+        } else {
+            assert_eq!(taken(), before);
+        }
+        disk.truncate(&path, 3).unwrap();
+        assert!(taken().1 < 1 << 20, "{:?}", taken());
+        assert_eq!(&disk.read_at(&path, 0, 10).unwrap()[..], b"abc");
+        disk.reserve(&dir.path().join("none"), 0..10);
+        assert!(!dir.path().join("none").exists());
     }
 
     #[test]
