@@ -212,7 +212,7 @@ impl Hosted {
                     .messages_in
                     .add(u64::from(header.records_count.unsigned_abs()));
                 metrics.bytes_in.add(appended.size_bytes as u64);
-                self.appended(&mut state, i64::from(header.records_count));
+                self.appended(&mut state, i64::from(header.records_count), appended.size_bytes);
                 let log_append_time_ms = appended.log_append_time_ms;
                 (
                     appended.first_offset,
@@ -377,7 +377,7 @@ impl Hosted {
                 if messages > 0 {
                     let bytes = state.log.size_bytes().saturating_sub(before.1);
                     self.shared.metrics.replication_bytes_in.add(bytes);
-                    self.appended(state, messages);
+                    self.appended(state, messages, bytes as usize);
                 }
                 result?;
             }

@@ -89,7 +89,7 @@ pub(super) struct State {
     pub refused: Refused,
     answers: HashMap<WaiterId, oneshot::Sender<Outcome>>,
     last_waiter: u64,
-    /// Records appended since the last sync, and when the first of them came: for `flush.messages` and `flush.ms`.
+    /// Records appended since the last sync, their bytes, and when the first of them came: for `flush.messages` and `flush.ms`.
     unflushed: Unflushed,
 }
 
@@ -103,7 +103,20 @@ impl State {
 #[derive(Clone, Copy, Debug, Default)]
 struct Unflushed {
     messages: i64,
+    bytes: usize,
     since_ms: Option<i64>,
+}
+
+/// With so many bytes to sync, a log that nobody waits for is written to in bulk.
+const BULK_BYTES: usize = 1 << 20;
+
+/// What a sync was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Synced {
+    /// Records that somebody waits for, or may: a follower knows nothing of the producers that its leader has.
+    Awaited,
+    /// A lot of records, for none of which a producer waits.
+    Bulk,
 }
 
 /// What this broker is to a partition.
@@ -469,7 +482,8 @@ impl Hosted {
     }
 
     /// Records were appended: who waits for the end of the log goes on, and what must be synced is asked for.
-    pub(super) fn appended(self: &Arc<Self>, state: &mut State, messages: i64) {
+    pub(super) fn appended(self: &Arc<Self>, state: &mut State, messages: i64, bytes: usize) {
+        state.unflushed.bytes = state.unflushed.bytes.saturating_add(bytes);
         let now_ms = self.shared.now_ms();
         let end = state.log.log_end();
         let waits_for_sync = self.waits_for_sync();
@@ -511,21 +525,28 @@ impl Hosted {
     }
 
     /// Syncs what is appended by now. Called by the volume's group commit alone; the lock is not held meanwhile.
-    pub(super) fn sync(self: &Arc<Self>) -> Result<(), log::Error> {
-        let Some(handle) = self.begin_sync() else {
-            return Ok(());
+    pub(super) fn sync(self: &Arc<Self>) -> Result<Synced, log::Error> {
+        let Some((handle, what)) = self.begin_sync() else {
+            return Ok(Synced::Awaited);
         };
         let synced = handle.sync();
-        self.end_sync(&handle, synced)
+        self.end_sync(&handle, synced)?;
+        Ok(what)
     }
 
     /// What is to be synced, if anything is.
-    pub(super) fn begin_sync(&self) -> Option<SyncHandle> {
+    pub(super) fn begin_sync(&self) -> Option<(SyncHandle, Synced)> {
         // Whoever appends from here on asks again.
         self.sync_queued.store(false, Ordering::Release);
         let mut state = self.here()?;
-        state.unflushed = Unflushed::default();
-        state.log.sync_handle()
+        let unflushed = std::mem::take(&mut state.unflushed);
+        let is_leader = matches!(state.role, Role::Leader(_));
+        let what = if is_leader && state.answers.is_empty() && unflushed.bytes >= BULK_BYTES {
+            Synced::Bulk
+        } else {
+            Synced::Awaited
+        };
+        Some((state.log.sync_handle()?, what))
     }
 
     /// Counts what was synced, or hands on why it was not.

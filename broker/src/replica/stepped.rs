@@ -190,7 +190,7 @@ impl Replicas {
                 .into_iter()
                 .filter_map(|hosted| {
                     self.metrics().syncs.add(1);
-                    let handle = hosted.begin_sync()?;
+                    let (handle, _) = hosted.begin_sync()?;
                     Some((hosted, handle))
                 })
                 .collect();

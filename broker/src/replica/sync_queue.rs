@@ -1,7 +1,7 @@
 //! In which order, and how many at once, the logs of a volume are synced: group commit.
 
 use super::PartitionKey;
-use super::hosted::Hosted;
+use super::hosted::{Hosted, Synced};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ pub(super) const SYNCS_AT_ONCE: usize = 8;
 const ONE_BY_ONE_MAX: usize = 64;
 /// How long a log rests at the most: a disk that was slow for once must not make anybody wait longer than that.
 const REST_MAX: Duration = Duration::from_millis(5);
+/// How long it rests where it is written to in bulk and no producer waits for it: each sync costs the same, whatever there is to write.
+const REST_IN_BULK: Duration = Duration::from_millis(20);
 
 /// Those whose appends wait for a sync, in turn. No longer than there are partitions: each waits once.
 #[derive(Default)]
@@ -89,12 +91,15 @@ impl SyncQueue {
     }
 
     /// Ends what was begun `since`.
-    pub(super) fn end(&mut self, task: &Task, since: Instant, now: Instant) {
+    pub(super) fn end(&mut self, task: &Task, what: Synced, since: Instant, now: Instant) {
         match task {
             Task::One(turn, hosted) => {
                 self.syncing.retain(|(other, _)| other != turn);
-                self.resting
-                    .push((now + (now - since).min(REST_MAX), hosted.key()));
+                let rest = match what {
+                    Synced::Awaited => (now - since).min(REST_MAX),
+                    Synced::Bulk => REST_IN_BULK,
+                };
+                self.resting.push((now + rest, hosted.key()));
             }
             Task::All(_) => self.syncing.clear(),
         }
@@ -173,7 +178,7 @@ mod tests {
         let task = queue.begin(now).unwrap();
         queue.push(log);
         assert!(queue.begin(now).is_none(), "it is being synced");
-        queue.end(&task, now, now + TICK);
+        queue.end(&task, Synced::Awaited, now, now + TICK);
         assert!(queue.begin(now + TICK).is_none(), "it rests");
         assert_eq!(queue.wakes_at(), Some(now + 2 * TICK));
         assert!(matches!(queue.begin(now + 2 * TICK), Some(Task::One(1, _))));
@@ -187,8 +192,19 @@ mod tests {
         let task = queue.begin(now).unwrap();
         queue.push(log);
         let ended = now + Duration::from_secs(20);
-        queue.end(&task, now, ended);
+        queue.end(&task, Synced::Awaited, now, ended);
         assert_eq!(queue.wakes_at(), Some(ended + REST_MAX));
+    }
+
+    #[test]
+    fn log_that_is_written_to_in_bulk_rests_longer() {
+        let (log, now) = (hosted(1).remove(0), Instant::now());
+        let mut queue = SyncQueue::default();
+        queue.push(log.clone());
+        let task = queue.begin(now).unwrap();
+        queue.push(log);
+        queue.end(&task, Synced::Bulk, now, now + TICK);
+        assert_eq!(queue.wakes_at(), Some(now + TICK + REST_IN_BULK));
     }
 
     #[test]
@@ -210,9 +226,9 @@ mod tests {
         queue.tell(sender);
         queue.push(logs[2].clone());
         let tasks: Vec<Task> = (0..3).map(|_| queue.begin(now).unwrap()).collect();
-        queue.end(&tasks[1], now, now);
+        queue.end(&tasks[1], Synced::Awaited, now, now);
         assert!(!is_told(&mut told, &mut queue), "the first is not synced yet");
-        queue.end(&tasks[0], now, now);
+        queue.end(&tasks[0], Synced::Awaited, now, now);
         assert!(is_told(&mut told, &mut queue));
     }
 
@@ -229,7 +245,7 @@ mod tests {
         queue.push(last);
         assert!(queue.begin(now).is_none());
         assert!(!is_told(&mut told, &mut queue));
-        queue.end(&task, now, now + TICK);
+        queue.end(&task, Synced::Awaited, now, now + TICK);
         assert!(is_told(&mut told, &mut queue));
         assert!(matches!(queue.begin(now + TICK), Some(Task::One(..))));
     }
@@ -242,7 +258,7 @@ mod tests {
         let task = queue.begin(now).unwrap();
         logs.into_iter().for_each(|log| queue.push(log));
         assert!(queue.begin(now).is_none());
-        queue.end(&task, now, now);
+        queue.end(&task, Synced::Awaited, now, now);
         assert!(matches!(queue.begin(now), Some(Task::All(_))));
     }
 
@@ -252,7 +268,7 @@ mod tests {
         let mut queue = SyncQueue::default();
         queue.push(log.clone());
         let task = queue.begin(now).unwrap();
-        queue.end(&task, now, now + TICK);
+        queue.end(&task, Synced::Awaited, now, now + TICK);
         queue.push(log);
         queue.close();
         assert!(!queue.is_over());

@@ -131,11 +131,11 @@ impl Hosted {
             let batch = record
                 .batch(marker.producer_id, marker.producer_epoch, now_ms)
                 .build();
-            state
+            let appended = state
                 .log
                 .append_leader(batch, epoch, now_ms)
                 .map_err(|error| self.append_failed(error))?;
-            self.appended(&mut state, 1);
+            self.appended(&mut state, 1, appended.size_bytes);
         }
         let end = state.log.log_end();
         let commit = self.wait_committed(&mut state, end).map(Commit);

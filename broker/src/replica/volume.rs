@@ -1,6 +1,6 @@
 //! One data directory: its group commit.
 
-use super::hosted::Hosted;
+use super::hosted::{Hosted, Synced};
 use super::metrics::Metrics;
 use super::sync_queue::{Commit, SyncQueue, Task};
 use crate::log;
@@ -118,11 +118,13 @@ impl Volume {
             }
             drop(queue);
             // A sync that failed is never tried again: the next may succeed without having written what was lost.
-            if self.health() != Health::Offline {
-                self.sync(&task, metrics);
-            }
+            let what = if self.health() == Health::Offline {
+                Synced::Awaited
+            } else {
+                self.sync(&task, metrics)
+            };
             queue = self.queue.lock();
-            queue.end(&task, since, Instant::now());
+            queue.end(&task, what, since, Instant::now());
             self.answer(queue.take_done());
             if queue.is_closing() || matches!(task, Task::All(_)) {
                 // What others waited for is over.
@@ -131,23 +133,25 @@ impl Volume {
         }
     }
 
-    fn sync(&self, task: &Task, metrics: &Metrics) {
+    fn sync(&self, task: &Task, metrics: &Metrics) -> Synced {
         metrics.syncs.add(1);
         match task {
-            Task::One(_, hosted) => {
-                if let Err(error) = hosted.sync() {
-                    // It may have been moved since it was put here.
-                    hosted.volume().note(&error);
-                }
+            Task::One(_, hosted) => hosted.sync().unwrap_or_else(|error| {
+                // It may have been moved since it was put here.
+                hosted.volume().note(&error);
+                Synced::Awaited
+            }),
+            Task::All(all) => {
+                self.sync_all(all);
+                Synced::Awaited
             }
-            Task::All(all) => self.sync_all(all),
         }
     }
 
     fn sync_all(&self, all: &[Arc<Hosted>]) {
         let begun = all
             .iter()
-            .filter_map(|hosted| Some((hosted, hosted.begin_sync()?)));
+            .filter_map(|hosted| Some((hosted, hosted.begin_sync()?.0)));
         // What has moved to another volume meanwhile is not synced by what is synced here.
         let is_here = |handle: &log::SyncHandle| handle.path().starts_with(self.dir());
         let (here, elsewhere): (Vec<_>, Vec<_>) = begun.partition(|(_, handle)| is_here(handle));

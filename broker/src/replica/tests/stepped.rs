@@ -1,8 +1,9 @@
 use super::*;
 use crate::log::{Disk, SimDisk, TailBudget};
 use crate::metadata::Image;
+use crate::replica::hosted::Synced;
 use crate::replica::testing::{self, broker, fold, image, partition, topic};
-use crate::replica::{Blocking, Config, Lane, Later};
+use crate::replica::{Acks, Blocking, Config, Lane, Later, Origin};
 use flotilla_protocol::messages::FetchResponse;
 use flotilla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use flotilla_protocol::{BrokerId, LeaderEpoch};
@@ -89,4 +90,29 @@ fn follower_tells_a_new_leader_only_what_is_on_its_disk() {
     assert_eq!(of_new_loop.now(), Some(Ok(())));
     let asking = replicas.ask(lane, &image).ok().unwrap();
     assert_eq!(asking.request.topics[0].partitions[0].fetch_offset, 3);
+}
+
+#[test]
+fn sync_is_in_bulk_where_much_came_that_no_producer_waits_for() {
+    let image = image([broker(2, 1), topic("orders", 1), partition(1, 0, &[2], &[2], 3)]);
+    let replicas = open(&image);
+    let hosted = replicas.hosted(key(1, 0)).unwrap();
+    let (much, little) = ("x".repeat(700_000), "x".repeat(10_000));
+    let synced = |appends: &[(&str, Acks)]| {
+        let append = |(value, acks): &(&str, Acks)| {
+            let appended = replicas.append(key(1, 0), &batch(&[value]), *acks, Origin::Client);
+            appended.unwrap()
+        };
+        // Who waits does so until it is let go.
+        let _waiting: Vec<_> = appends.iter().map(append).collect();
+        let (handle, what) = hosted.begin_sync().unwrap();
+        hosted.end_sync(&handle, handle.sync()).unwrap();
+        what
+    };
+    let twice_much = [(&*much, Acks::Leader), (&*much, Acks::Leader)];
+    assert_eq!(synced(&twice_much), Synced::Bulk);
+    assert_eq!(synced(&[(&*little, Acks::Leader)]), Synced::Awaited);
+    let waited_for = [twice_much[0], twice_much[1], (&*little, Acks::All)];
+    assert_eq!(synced(&waited_for), Synced::Awaited);
+    assert_eq!(synced(&twice_much), Synced::Bulk, "what was waited for is done");
 }
