@@ -16,6 +16,7 @@ mod figures;
 mod fleet;
 mod full_disk;
 mod groups;
+mod hundred;
 #[allow(dead_code)]
 #[path = "../process/kafka.rs"]
 mod kafka;
