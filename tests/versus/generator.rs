@@ -35,6 +35,15 @@ pub enum Until {
     Records(u64),
 }
 
+/// Who reads a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Readers {
+    /// Of all of them.
+    pub connections: u32,
+    /// Each reads all of it.
+    pub consumers: u32,
+}
+
 impl Generator<'_> {
     /// Writes, or writes and reads, to a topic that is there.
     pub fn load(&self, work: &str, topic: &str, load: &Load, until: Until) -> anyhow::Result<Value> {
@@ -61,11 +70,12 @@ impl Generator<'_> {
     }
 
     /// Reads a topic from its beginning to its end, again and again.
-    pub fn read(&self, topic: &str, connections: u32, until: Until) -> anyhow::Result<Value> {
+    pub fn read(&self, topic: &str, readers: Readers, until: Until) -> anyhow::Result<Value> {
         let arguments = vec![
             "consume".to_owned(),
             format!("--topic={topic}"),
-            format!("--connections={connections}"),
+            format!("--connections={}", readers.connections),
+            format!("--consumers={}", readers.consumers),
             "--warmup=0s".to_owned(),
         ];
         self.bench(arguments, until)

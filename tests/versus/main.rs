@@ -7,7 +7,10 @@
 mod apache;
 mod client;
 mod contender;
+mod curve;
 mod document;
+#[path = "curve/draw.rs"]
+mod draw;
 mod figure;
 mod generator;
 mod ground;
@@ -32,6 +35,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser;
 
+use curve::{CURVES, Curve};
 use figure::Figure;
 use ground::Ground;
 use machine::{LOAD_MAX, Machine};
@@ -48,7 +52,10 @@ struct Arguments {
     /// Only these scenarios.
     #[arg(value_parser = named)]
     scenarios: Vec<&'static Scenario>,
-    /// How often each scenario runs on each contender.
+    /// How this broker scales instead, without Apache Kafka: all curves, or those named.
+    #[arg(long, value_name = "CURVE", num_args = 0.., value_parser = curve_named, conflicts_with = "scenarios")]
+    curves: Option<Vec<&'static Curve>>,
+    /// How often each scenario runs on each contender, or each point of a curve.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pairs: u64,
     /// Seconds to measure, and to warm up at the most, instead of what scenarios say.
@@ -106,6 +113,10 @@ fn named(name: &str) -> Result<&'static Scenario, String> {
     Scenario::named(name).ok_or_else(|| format!("there is no scenario `{name}`; --list shows them"))
 }
 
+fn curve_named(name: &str) -> Result<&'static Curve, String> {
+    Curve::named(name).ok_or_else(|| format!("there is no curve `{name}`; --list shows them"))
+}
+
 fn list() -> anyhow::Result<()> {
     for scenario in &SCENARIOS {
         println!("{}: {}", scenario.name, scenario.settings());
@@ -114,29 +125,14 @@ fn list() -> anyhow::Result<()> {
             println!("    {} {}", row.figure.title(), targets.join(" and "));
         }
     }
+    for curve in &CURVES {
+        println!("--curves {}: {:?} {}", curve.name, curve.points, curve.axis);
+    }
     Ok(())
 }
 
 fn compare(arguments: &Arguments) -> anyhow::Result<()> {
-    let scenarios: Vec<Scenario> = match arguments.scenarios.as_slice() {
-        [] => SCENARIOS
-            .iter()
-            .map(|scenario| scenario.for_seconds(arguments.seconds))
-            .collect(),
-        some => some
-            .iter()
-            .map(|scenario| scenario.for_seconds(arguments.seconds))
-            .collect(),
-    };
     may_begin(arguments)?;
-    let contenders = if arguments.only.is_some() { 1 } else { 2 };
-    let runs: u64 = scenarios.iter().map(Scenario::seconds_a_run).sum();
-    let minutes = (runs * contenders * arguments.pairs).div_ceil(60);
-    println!(
-        "versus: scenarios: {}, pairs of each: {}, in about {minutes} min",
-        scenarios.len(),
-        arguments.pairs
-    );
     let results = arguments
         .directory
         .join(if arguments.trial { "tries" } else { "results" });
@@ -147,15 +143,50 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         flotilla: arguments.flotilla.clone(),
         broker_core: arguments.broker_core,
     };
+    let Some(curves) = &arguments.curves else {
+        return side_by_side(arguments, &place, &results);
+    };
+    let all: Vec<&Curve> = CURVES.iter().collect();
+    draw::all(
+        &place,
+        &draw::Order {
+            curves: if curves.is_empty() { &all } else { curves },
+            runs: arguments.pairs,
+            seconds: arguments.seconds,
+            results: &results,
+            trial: arguments.trial,
+        },
+    )
+}
+
+fn side_by_side(arguments: &Arguments, place: &Place, results: &Path) -> anyhow::Result<()> {
+    let scenarios: Vec<Scenario> = match arguments.scenarios.as_slice() {
+        [] => SCENARIOS
+            .iter()
+            .map(|scenario| scenario.for_seconds(arguments.seconds))
+            .collect(),
+        some => some
+            .iter()
+            .map(|scenario| scenario.for_seconds(arguments.seconds))
+            .collect(),
+    };
+    let contenders = if arguments.only.is_some() { 1 } else { 2 };
+    let runs: u64 = scenarios.iter().map(Scenario::seconds_a_run).sum();
+    let minutes = (runs * contenders * arguments.pairs).div_ceil(60);
+    println!(
+        "versus: scenarios: {}, pairs of each: {}, in about {minutes} min",
+        scenarios.len(),
+        arguments.pairs
+    );
     let mut outcomes = Vec::new();
     for scenario in &scenarios {
-        let outcome = pairs(&place, scenario, arguments);
+        let outcome = pairs(place, scenario, arguments);
         let file = results.join(format!("{}.json", scenario.name));
         fs::write(&file, serde_json::to_string_pretty(&outcome)? + "\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
         outcomes.push(outcome);
         if !arguments.trial {
-            write_document(&results)?;
+            write_document(results)?;
         }
     }
     print!("\n{}", document::table(&outcomes));

@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, dead_code)]
 
+mod curve;
+mod curve_tests;
 mod document;
 mod document_tests;
 mod figure;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::client::{self, Topic};
 use crate::contender::{Brokers, Plan};
 use crate::figure::Figure;
-use crate::generator::{Generator, Until};
+use crate::generator::{Generator, Readers, Until};
 use crate::ground::Ground;
 use crate::outcome::{Contender, Run};
 use crate::reading::Reading;
@@ -121,9 +121,16 @@ impl Running<'_> {
             }
             Work::Consume {
                 connections,
+                consumers,
                 records,
                 from_memory,
-            } => self.consume(connections, records, from_memory),
+            } => {
+                let readers = Readers {
+                    connections,
+                    consumers,
+                };
+                self.consume(readers, records, from_memory)
+            }
             Work::Restart => self.restart(),
             Work::Create => self.create(),
             Work::Many(load) => self.many(&load),
@@ -145,12 +152,12 @@ impl Running<'_> {
         Ok(Run::of(figures, generator))
     }
 
-    fn consume(&self, connections: u32, records: u64, from_memory: bool) -> anyhow::Result<Run> {
+    fn consume(&self, readers: Readers, records: u64, from_memory: bool) -> anyhow::Result<Run> {
         self.make(TOPIC, self.scenario.partitions)?;
         self.generator
             .load("produce", TOPIC, &FILLING, Until::Records(records))?;
         let warmup = Until::Seconds(self.scenario.warmup_seconds.max(1));
-        self.generator.read(TOPIC, connections, warmup)?;
+        self.generator.read(TOPIC, readers, warmup)?;
         let until = if from_memory {
             Until::Seconds(self.scenario.seconds)
         } else {
@@ -158,7 +165,7 @@ impl Running<'_> {
             Until::Records(records)
         };
         let meter = self.begin();
-        let generator = self.generator.read(TOPIC, connections, until)?;
+        let generator = self.generator.read(TOPIC, readers, until)?;
         let mut figures = meter.end(self, Some(through(&generator, "read")));
         add_results(&mut figures, &generator, "read");
         Ok(Run::of(figures, generator))

@@ -15,6 +15,9 @@ use flotilla_operator::cluster::{self, Address, Identity, Place};
 use super::{Addresses, Plan, authority_file, validity};
 use crate::apache::process::CommandLine;
 
+/// Voters of the quorum: five survive the loss of two.
+const VOTERS_MAX: usize = 5;
+
 pub fn prepare(
     plan: &Plan,
     addresses: &[Addresses],
@@ -89,7 +92,7 @@ fn resource(plan: &Plan) -> anyhow::Result<Cluster> {
     }
     let spec = serde_json::json!({
         "replicas": plan.brokers,
-        "coordinators": plan.brokers,
+        "coordinators": plan.brokers.min(VOTERS_MAX),
         "listeners": listeners,
         "config": config,
     });

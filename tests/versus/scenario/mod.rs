@@ -39,6 +39,8 @@ pub enum Work {
     /// `flotilla bench consume`, of so many records of 1,000 B that were written before.
     Consume {
         connections: u32,
+        /// Each of which reads all of it.
+        consumers: u32,
         records: u64,
         /// Read from memory, again and again, for a time; otherwise once, from a disk of which nothing is in memory.
         from_memory: bool,
@@ -157,10 +159,19 @@ impl Scenario {
         }
         match self.work {
             Work::Produce(load) | Work::EndToEnd(load) | Work::Many(load) => parts.push(load.settings()),
-            Work::Consume { connections, .. } => parts.push(format!(
-                "{}, 1 MiB a partition and fetch, 1 request in flight, records of 1,000 B",
-                plural(connections as usize, "connection")
-            )),
+            Work::Consume {
+                connections,
+                consumers,
+                ..
+            } => {
+                if consumers > 1 {
+                    parts.push(plural(consumers as usize, "consumer"));
+                }
+                parts.push(format!(
+                    "{}, 1 MiB a partition and fetch, 1 request in flight, records of 1,000 B",
+                    plural(connections as usize, "connection")
+                ));
+            }
             Work::Tool(tool, records) => {
                 parts.push(format!("{}, {records} records of 1,000 B", tool.class()))
             }

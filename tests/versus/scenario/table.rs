@@ -96,6 +96,7 @@ pub const SCENARIOS: [Scenario; 20] = [
         seconds: 30,
         work: Work::Consume {
             connections: 4,
+            consumers: 1,
             records: 1_000_000,
             from_memory: true,
         },
@@ -112,6 +113,7 @@ pub const SCENARIOS: [Scenario; 20] = [
         bounded: false,
         work: Work::Consume {
             connections: 4,
+            consumers: 1,
             records: 4_000_000,
             from_memory: false,
         },
@@ -146,6 +148,7 @@ pub const SCENARIOS: [Scenario; 20] = [
         seconds: 30,
         work: Work::Consume {
             connections: 4,
+            consumers: 1,
             records: 1_000_000,
             from_memory: true,
         },
