@@ -114,10 +114,22 @@ test-false-alarms seconds="600":
 test-groups groups="2000" seconds="120":
     FLOTILLA_GROUPS={{ groups }} FLOTILLA_SECONDS={{ seconds }} {{ endurance }} thousands_of_members
 
+# A hundred brokers on this machine, idle for so many seconds, then written to while some are killed
+hundred seconds="60" kills="5":
+    FLOTILLA_BROKERS=100 FLOTILLA_PARTITIONS=1000 FLOTILLA_SECONDS={{ seconds }} FLOTILLA_KILLS={{ kills }} {{ endurance }} hundred_brokers
+
 # Apache Kafka and this broker side by side, in turn: all scenarios or some, hours on a quiet machine; writes `docs/performance.md` (`--list`, `--pairs`, `--seconds`, `--try`)
 versus-kafka *options:
     tests/clients/install
     cargo test --release --workspace --features flotilla-cli/versus-suite --test versus -- {{ options }}
+
+# Count the instructions of the hot paths under callgrind, beside what was recorded (`--record`: keep them); as root, to install valgrind
+instructions *options:
+    tests/instructions/run {{ options }}
+
+# How this broker scales with partitions, connections, record sizes, consumers, brokers: all curves or some; writes `docs/scale.md`
+scale *curves:
+    cargo test --release --workspace --features flotilla-cli/versus-suite --test versus -- --curves {{ curves }}
 
 # Ten million updates of a compacted topic, compacted through three kills; writes `docs/compaction-report.md`
 test-compaction:
