@@ -202,13 +202,7 @@ impl Member {
 
     /// Whether it takes part in the quorum, as a voter or on its way to become one.
     pub fn takes_part(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics
-            .membership_config
-            .membership()
-            .get_node(&self.id)
-            .is_some()
+        takes_part(&self.raft.metrics().borrow(), self.id)
     }
 
     /// The voters, as this member knows them.
@@ -299,6 +293,9 @@ impl Member {
         let mut looks = interval(vigil::LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if !self.takes_part() && !self.rest_until_it_takes_part(&mut metrics).await {
+                return;
+            }
             tokio::select! {
                 biased;
                 ended = metrics.wait_for(|now| now.running_state.is_err()) => {
@@ -317,6 +314,17 @@ impl Member {
                 runtime::spawn(self.clone().finish_change());
             }
         }
+    }
+
+    /// Who only observes neither stands for election nor leads: it needs no clock, which would wake each of a hundred brokers tens of times a
+    /// second. Whether it goes on.
+    async fn rest_until_it_takes_part(&self, metrics: &mut watch::Receiver<Metrics>) -> bool {
+        self.raft.runtime_config().elect(false);
+        self.raft.runtime_config().tick(false);
+        let woken = metrics.wait_for(|now| now.running_state.is_err() || takes_part(now, self.id));
+        let goes_on = woken.await.is_ok_and(|now| now.running_state.is_ok());
+        self.raft.runtime_config().tick(true);
+        goes_on
     }
 
     /// A change of the voters goes through two sets of them, of which both must agree to everything: where it stops there,
@@ -479,6 +487,12 @@ impl Quorum for Member {
     fn has_lease(&self, term: u64) -> bool {
         self.followed_within(term, LEASE)
     }
+}
+
+/// Whether a member of this id votes, or is on its way to.
+fn takes_part(metrics: &Metrics, id: VoterId) -> bool {
+    let membership = metrics.membership_config.membership();
+    membership.get_node(&id).is_some()
 }
 
 #[cfg(test)]
