@@ -18,10 +18,12 @@ default:
 # Format everything in place
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path tests/clients/programs/rust/Cargo.toml
 
 # Check formatting and lints, and write nothing
 lint:
     cargo fmt --all --check
+    cargo fmt --manifest-path tests/clients/programs/rust/Cargo.toml --check
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 # Check licences, sources and banned crates

@@ -19,7 +19,7 @@ impl Library {
     }
 }
 
-static LIBRARIES: [Library; 11] = [
+static LIBRARIES: [Library; 12] = [
     Library {
         name: "Java kafka-clients 4",
         start: || java("4.3.1"),
@@ -59,6 +59,10 @@ static LIBRARIES: [Library; 11] = [
     Library {
         name: "kcat",
         start: || python("kcat.py"),
+    },
+    Library {
+        name: "rskafka",
+        start: || Command::new(installed("rust/debug/rskafka")),
     },
     Library {
         name: "sarama",
@@ -163,6 +167,11 @@ fn kafkajs_works_unchanged() {
 #[test]
 fn kcat_works_unchanged() {
     run_named("kcat");
+}
+
+#[test]
+fn rskafka_works_unchanged() {
+    run_named("rskafka");
 }
 
 #[test]
