@@ -19,7 +19,7 @@ impl Library {
     }
 }
 
-static LIBRARIES: [Library; 12] = [
+static LIBRARIES: [Library; 13] = [
     Library {
         name: "Java kafka-clients 4",
         start: || java("4.3.1"),
@@ -35,6 +35,10 @@ static LIBRARIES: [Library; 12] = [
     Library {
         name: "aiokafka",
         start: || python("aio.py"),
+    },
+    Library {
+        name: "confluent-kafka (JavaScript)",
+        start: || javascript("confluent-javascript", "confluent.js"),
     },
     Library {
         name: "confluent-kafka (Python)",
@@ -54,7 +58,7 @@ static LIBRARIES: [Library; 12] = [
     },
     Library {
         name: "kafkajs",
-        start: || javascript("kafkajs.js"),
+        start: || javascript("javascript", "kafkajs.js"),
     },
     Library {
         name: "kcat",
@@ -82,10 +86,10 @@ fn program(path: &str) -> PathBuf {
         .join(path)
 }
 
-fn javascript(file: &str) -> Command {
+fn javascript(place: &str, file: &str) -> Command {
     let mut command = Command::new("node");
     command
-        .env("NODE_PATH", installed("javascript/node_modules"))
+        .env("NODE_PATH", installed(place).join("node_modules"))
         .arg(program("javascript").join(file));
     command
 }
@@ -137,6 +141,11 @@ fn java_2_works_unchanged() {
 #[test]
 fn aiokafka_works_unchanged() {
     run_named("aiokafka");
+}
+
+#[test]
+fn confluent_javascript_works_unchanged() {
+    run_named("confluent-kafka (JavaScript)");
 }
 
 #[test]
