@@ -117,7 +117,7 @@ test-full-disk seconds="600":
 test-false-alarms seconds="600":
     FLOTILLA_SECONDS={{ seconds }} {{ endurance }} false_alarms
 
-# So many groups of two members: each rebalances twice within so many seconds, then they only heartbeat; nobody expires
+# So many groups of two members, of the classic and then of the new protocol: each rebalances twice within so many seconds, then they only heartbeat; nobody expires
 test-groups groups="2000" seconds="120":
     FLOTILLA_GROUPS={{ groups }} FLOTILLA_SECONDS={{ seconds }} {{ endurance }} thousands_of_members
 
