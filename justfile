@@ -65,7 +65,7 @@ differential:
 differential-documents:
     FLOTILLA_DIFFERENTIAL_WRITE=1 {{ just_executable() }} differential
 
-# The systems around Kafka against fleets of three, all or those named (streams, connect, mirror, flink, spark, hadoop); writes their rows in the README
+# The systems around Kafka against fleets of three, all or those named (streams, connect, mirror, flink, spark, hadoop, storm); writes their rows in the README
 test-systems *systems:
     tests/systems/install {{ systems }}
     FLOTILLA_TABLE=write cargo test --workspace --features flotilla-cli/systems-suite --test systems -- --nocapture --test-threads 1 {{ systems }}
