@@ -22,8 +22,13 @@ mod oauth;
 mod on_disk;
 #[allow(dead_code)]
 mod process;
+#[allow(dead_code)]
+#[path = "../process/raw.rs"]
+mod raw;
 mod scenario;
 mod scram;
+mod streams_groups;
+mod streams_member;
 mod table;
 mod tools;
 mod transactions;

@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 #[path = "../process/contract.rs"]
 mod contract;
+mod crowd;
 #[path = "../process/eventually.rs"]
 mod eventually;
 mod failover;
@@ -21,6 +22,7 @@ mod hundred;
 #[path = "../process/kafka.rs"]
 mod kafka;
 mod member;
+mod modern_member;
 mod power_cut;
 mod probe;
 #[allow(dead_code)]
@@ -34,3 +36,4 @@ mod report;
 mod restart;
 mod sight;
 mod volumes;
+mod wire;

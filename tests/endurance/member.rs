@@ -1,57 +1,32 @@
-//! A member of a group, as small as can be, so that thousands fit into one process: one connection, Kafka's requests, and the times of a Java consumer.
+//! A member of a classic group, as small as can be, so that thousands fit into one process: one connection, Kafka's requests, and the times of
+//! a Java consumer.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flotilla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use flotilla_protocol::messages::leave_group_request::MemberIdentity;
 use flotilla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use flotilla_protocol::messages::{
-    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    SyncGroupRequest,
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
 };
-use flotilla_protocol::{ErrorCode, Message as _, Request, Str, frame};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use flotilla_protocol::{ErrorCode, Str};
+
+use crate::crowd::{Group, Told};
+use crate::wire::{ASK_AGAIN, Wire, coordinator, refused};
 
 /// `session.timeout.ms`, `max.poll.interval.ms` and `heartbeat.interval.ms` of Java's consumer.
 const SESSION_MS: i32 = 45_000;
 const REBALANCE_MS: i32 = 300_000;
 const HEARTBEAT: Duration = Duration::from_secs(3);
-/// Between two questions for the coordinator of a group that has none yet.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-const FIND_COORDINATOR: i16 = 6;
 const JOIN: i16 = 9;
 const SYNC: i16 = 5;
 const HEART: i16 = 4;
 const LEAVE: i16 = 5;
-
-/// What all members tell.
-pub struct Told {
-    /// Heartbeats and how long their answers took.
-    pub heartbeats: mpsc::UnboundedSender<Duration>,
-    /// Assignments handed out: each member of each generation counts.
-    pub assigned: AtomicUsize,
-    /// Members that the coordinator no longer knew.
-    pub expired: AtomicUsize,
-}
-
-/// A group of two, and what it has come to.
-#[derive(Default)]
-pub struct Group {
-    pub name: String,
-    /// Its leader handed out an assignment for both.
-    pub whole: AtomicBool,
-    /// The second member leaves and joins anew.
-    pub change: Notify,
-    pub changes: AtomicUsize,
-}
 
 pub struct Member {
     bootstrap: String,
@@ -161,7 +136,6 @@ impl Member {
         let synced = self.wire.call(SYNC, &request).await?;
         match ErrorCode::from(synced.error_code) {
             ErrorCode::None => {
-                self.told.assigned.fetch_add(1, Ordering::Relaxed);
                 if leads {
                     self.group
                         .whole
@@ -229,70 +203,5 @@ impl Member {
 
     fn group_id(&self) -> Str {
         Str::copy_from(&self.group.name)
-    }
-}
-
-fn refused(what: &str, error: ErrorCode) -> io::Error {
-    io::Error::other(format!("{what} was answered with {}", error.name()))
-}
-
-/// A connection to the broker that coordinates a group.
-async fn coordinator(bootstrap: &str, group: &str) -> io::Result<Wire> {
-    let first = bootstrap.split(',').next().unwrap_or_default();
-    let mut wire = Wire::open(first).await?;
-    loop {
-        let request = FindCoordinatorRequest {
-            coordinator_keys: vec![Str::copy_from(group)],
-            ..Default::default()
-        };
-        let mut answer = wire.call(FIND_COORDINATOR, &request).await?;
-        let found = answer.coordinators.remove(0);
-        match ErrorCode::from(found.error_code) {
-            ErrorCode::None => return Wire::open(&format!("{}:{}", found.host, found.port)).await,
-            ErrorCode::CoordinatorNotAvailable => tokio::time::sleep(ASK_AGAIN).await,
-            error => return Err(refused("FindCoordinator", error)),
-        }
-    }
-}
-
-/// A connection on which one request waits for its answer.
-struct Wire {
-    stream: TcpStream,
-    received: BytesMut,
-    next: i32,
-}
-
-impl Wire {
-    async fn open(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            received: BytesMut::new(),
-            next: 0,
-        })
-    }
-
-    async fn call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
-        self.next += 1;
-        let client = Str::from_static("member");
-        let parts = frame::request(version, self.next, Some(&client), request).map_err(io::Error::other)?;
-        self.stream.write_all(&parts.concat()).await?;
-        let answer = loop {
-            if let Some(frame) =
-                frame::split(&mut self.received, ANSWER_BYTES_MAX).map_err(io::Error::other)?
-            {
-                break frame;
-            }
-            if self.stream.read_buf(&mut self.received).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        };
-        let (correlation_id, mut reader) =
-            frame::decode_response(answer, R::KEY, version).map_err(io::Error::other)?;
-        if correlation_id != self.next {
-            return Err(io::Error::other("the answer is another request's"));
-        }
-        R::Response::decode(&mut reader, version).map_err(io::Error::other)
     }
 }

@@ -28,6 +28,7 @@ mod mirror;
 mod process;
 mod rest;
 mod spark;
+mod storm;
 mod streams;
 mod system;
 #[allow(dead_code)]

@@ -1,5 +1,7 @@
 //! The records that programs write, and the lines in which they tell what they read.
 
+use std::ops::Range;
+
 /// Numbers a record within a topic.
 pub type Number = u32;
 
@@ -48,5 +50,20 @@ impl Record {
             value: value.to_owned(),
             headers: headers.to_owned(),
         }
+    }
+}
+
+/// These records were read once each and no others, with the headers that say their number where the library has headers.
+pub fn assert_each_once(read: &[Record], numbers: Range<Number>, headers: bool) {
+    let mut keys: Vec<_> = read.iter().map(|record| record.key.clone()).collect();
+    keys.sort();
+    assert_eq!(
+        keys,
+        numbers.map(key).collect::<Vec<_>>(),
+        "each record once, and no other"
+    );
+    for record in read.iter().filter(|_| headers) {
+        let number = record.key.trim_start_matches("k-");
+        assert_eq!(record.headers, format!("number={number}"), "{record:?}");
     }
 }

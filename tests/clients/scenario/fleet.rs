@@ -72,6 +72,13 @@ pub fn wait_for_topic(fleet: &Fleet, topic: &str, partitions: usize, replicas: u
     });
 }
 
+/// Waits until there is no such topic.
+pub fn wait_until_gone(fleet: &Fleet, topic: &str) {
+    fleet.wait_for_status(Duration::from_secs(20), "the topic to be gone", |status| {
+        partition_of(status, topic, 0).is_none()
+    });
+}
+
 /// How the user gets in, by the files that are laid out for it.
 pub fn secure_access(fleet: &Fleet) -> Access {
     let properties = fleet.user_file("app", "client.properties");

@@ -19,7 +19,7 @@ impl Library {
     }
 }
 
-static LIBRARIES: [Library; 11] = [
+static LIBRARIES: [Library; 13] = [
     Library {
         name: "Java kafka-clients 4",
         start: || java("4.3.1"),
@@ -35,6 +35,10 @@ static LIBRARIES: [Library; 11] = [
     Library {
         name: "aiokafka",
         start: || python("aio.py"),
+    },
+    Library {
+        name: "confluent-kafka (JavaScript)",
+        start: || javascript("confluent-javascript", "confluent.js"),
     },
     Library {
         name: "confluent-kafka (Python)",
@@ -54,11 +58,15 @@ static LIBRARIES: [Library; 11] = [
     },
     Library {
         name: "kafkajs",
-        start: || javascript("kafkajs.js"),
+        start: || javascript("javascript", "kafkajs.js"),
     },
     Library {
         name: "kcat",
         start: || python("kcat.py"),
+    },
+    Library {
+        name: "rskafka",
+        start: || Command::new(installed("rust/debug/rskafka")),
     },
     Library {
         name: "sarama",
@@ -78,10 +86,10 @@ fn program(path: &str) -> PathBuf {
         .join(path)
 }
 
-fn javascript(file: &str) -> Command {
+fn javascript(place: &str, file: &str) -> Command {
     let mut command = Command::new("node");
     command
-        .env("NODE_PATH", installed("javascript/node_modules"))
+        .env("NODE_PATH", installed(place).join("node_modules"))
         .arg(program("javascript").join(file));
     command
 }
@@ -136,6 +144,11 @@ fn aiokafka_works_unchanged() {
 }
 
 #[test]
+fn confluent_javascript_works_unchanged() {
+    run_named("confluent-kafka (JavaScript)");
+}
+
+#[test]
 fn confluent_python_works_unchanged() {
     run_named("confluent-kafka (Python)");
 }
@@ -163,6 +176,11 @@ fn kafkajs_works_unchanged() {
 #[test]
 fn kcat_works_unchanged() {
     run_named("kcat");
+}
+
+#[test]
+fn rskafka_works_unchanged() {
+    run_named("rskafka");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Each library has a program under `tests/clients/programs` that does, in the library's own way, what it is told line by line; what came
 //! of it is judged here, mostly by another client (librdkafka) and by the files of the brokers.
 
+mod alone;
 mod codec;
+mod deletion;
 mod expected;
 mod fleet;
 mod group;
@@ -38,15 +40,15 @@ fn run(library: &Library) {
     let about = writer.about();
     let mut ran = topics(&mut writer, &about, &fleet);
     ran.extend(codecs(&mut writer, &about, &fleet));
-    ran.extend(group::shared_and_resumed(
-        &mut writer,
-        &mut reader,
-        &about,
-        &fleet,
-    ));
+    ran.extend(if about.can("groups") {
+        group::shared_and_resumed(&mut writer, &mut reader, &about, &fleet)
+    } else {
+        alone::read_by_one(&mut writer, &mut reader, &about)
+    });
     ran.extend(offsets(&mut reader, &about, &fleet));
     ran.extend(transactions(&mut writer, &mut reader, &about, &fleet));
     ran.extend(secure(library, &fleet));
+    ran.extend(deletion::taken_away(&mut writer, &about, &fleet));
     ran.extend(kill::nothing_acknowledged_is_lost(&mut writer, &about, &fleet));
     TABLE.enter(library.name, &about.version, &ran.join("; "), "passed");
 }
