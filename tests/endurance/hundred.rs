@@ -44,7 +44,7 @@ fn hundred_brokers_start_idle_serve_and_replace_a_leader() {
     sight.wait(WHOLE_WITHIN, "the topic", |view| {
         view.partitions().count() == partitions as usize
     });
-    sight.wait_even(WHOLE_WITHIN, brokers);
+    sight.wait_whole(WHOLE_WITHIN, brokers);
     println!(
         "{brokers} brokers are ready after {} ms, and {partitions} partitions in sync after {} ms",
         ms(ready),
@@ -68,7 +68,7 @@ fn hundred_brokers_start_idle_serve_and_replace_a_leader() {
     probe.warmed_up(partitions);
     let served = Reading::of(&pids).resident_mb;
     let replaced = Figures::of((0..kills).map(|kill| {
-        let view = sight.wait_even(WHOLE_WITHIN, brokers);
+        let view = sight.wait_whole(WHOLE_WITHIN, brokers);
         let took = replaced(&fleet, &sight, victim(&view, kill));
         println!(
             "kill {} of {kills}: other leaders after {} ms",

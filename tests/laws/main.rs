@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod mutations;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
