@@ -17,7 +17,9 @@ fn mutations(list: &str) -> Vec<Mutation<'_>> {
         .filter_map(|entry| {
             let (name, fields) = entry.split_once("]\n")?;
             let field = |name: &str| {
-                let value = fields.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+                let value = fields
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
                 value.unwrap_or_else(|| panic!("an entry has no `{name}`: {entry}"))
             };
             Some(Mutation {
@@ -40,13 +42,17 @@ fn rules_that_are_taken_out_stand_where_the_list_says() {
     let mut astray = Vec::new();
     for mutation in &all {
         let text = texts.entry(mutation.file).or_insert_with(|| {
-            std::fs::read_to_string(root().join(mutation.file)).unwrap_or_else(|error| panic!("{}: {error}", mutation.file))
+            std::fs::read_to_string(root().join(mutation.file))
+                .unwrap_or_else(|error| panic!("{}: {error}", mutation.file))
         });
         let count = text.matches(mutation.before).count();
         if count == 1 {
             *text = text.replace(mutation.before, mutation.after);
         } else {
-            astray.push(format!("{}: stands {count} times in {}", mutation.name, mutation.file));
+            astray.push(format!(
+                "{}: stands {count} times in {}",
+                mutation.name, mutation.file
+            ));
         }
     }
     assert!(astray.is_empty(), "correct tests/mutations/list: {astray:#?}");

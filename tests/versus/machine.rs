@@ -64,7 +64,14 @@ pub fn date() -> String {
 /// The commit that was built, and whether something was changed since.
 pub fn commit() -> String {
     let commit = said("git", &["rev-parse", "--short", "HEAD"]);
-    let changes = ["status", "--porcelain", "--untracked-files=no", "--", ":!docs"];
+    let changes = [
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ":/",
+        ":(top,exclude)docs",
+    ];
     let mark = if said("git", &changes).is_empty() {
         ""
     } else {

@@ -293,7 +293,8 @@ impl Member {
         let mut looks = interval(vigil::LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if !self.takes_part() && !self.rest_until_it_takes_part(&mut metrics).await {
+            if only_observes(&metrics.borrow(), self.id) && !self.rest_until_it_takes_part(&mut metrics).await
+            {
                 return;
             }
             tokio::select! {
@@ -487,6 +488,11 @@ impl Quorum for Member {
     fn has_lease(&self, term: u64) -> bool {
         self.followed_within(term, LEASE)
     }
+}
+
+/// Whether a member neither votes nor is on its way to. A leader that takes itself out leads until that is committed.
+fn only_observes(metrics: &Metrics, id: VoterId) -> bool {
+    !takes_part(metrics, id) && metrics.state != ServerState::Leader
 }
 
 /// Whether a member of this id votes, or is on its way to.
