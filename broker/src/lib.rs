@@ -19,6 +19,7 @@ pub mod replica;
 pub mod request;
 mod run;
 pub mod share;
+pub mod share_runtime;
 pub mod start;
 pub mod telemetry;
 pub mod transaction;

@@ -22,6 +22,7 @@ mod on_disk;
 mod process;
 mod scenario;
 mod scram;
+mod share_groups;
 mod table;
 mod tools;
 mod transactions;

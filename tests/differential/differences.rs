@@ -30,11 +30,11 @@ const fn known(
 #[rustfmt::skip]
 pub const KNOWN: &[Known] = &[
     known(ApiKey::ApiVersions, &["what is announced"], "api_keys", "`docs/apis.md` says why these are not served yet"),
-    known(ApiKey::ApiVersions, &["what is announced"], "finalized_features", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; share and streams groups are not there yet; eligible leader replicas are always kept"),
-    known(ApiKey::ApiVersions, &["what is announced"], "supported_features", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; share and streams groups are not there yet; eligible leader replicas are always kept"),
-    known(ApiKey::ApiVersions, &["what is announced"], "supported_features.name", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; share and streams groups are not there yet; eligible leader replicas are always kept"),
-    known(ApiKey::ApiVersions, &["what is announced"], "supported_features.min_version", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; share and streams groups are not there yet; eligible leader replicas are always kept"),
-    known(ApiKey::ApiVersions, &["what is announced"], "supported_features.max_version", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; share and streams groups are not there yet; eligible leader replicas are always kept"),
+    known(ApiKey::ApiVersions, &["what is announced"], "finalized_features", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; streams groups are not there yet; eligible leader replicas are always kept"),
+    known(ApiKey::ApiVersions, &["what is announced"], "supported_features", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; streams groups are not there yet; eligible leader replicas are always kept"),
+    known(ApiKey::ApiVersions, &["what is announced"], "supported_features.name", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; streams groups are not there yet; eligible leader replicas are always kept"),
+    known(ApiKey::ApiVersions, &["what is announced"], "supported_features.min_version", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; streams groups are not there yet; eligible leader replicas are always kept"),
+    known(ApiKey::ApiVersions, &["what is announced"], "supported_features.max_version", "there is no `metadata.version` and no `kraft.version` but `flotilla.version`; streams groups are not there yet; eligible leader replicas are always kept"),
     known(ApiKey::CreateTopics, &[], "topics.configs", "`flush.policy` is a setting of ours"),
     known(ApiKey::CreateTopics, &["named twice"], "topics", "each of the two is answered; Kafka answers once"),
     known(ApiKey::CreatePartitions, &["named twice"], "results", "each of the two is answered; Kafka answers once"),

@@ -48,7 +48,7 @@ const FORBIDDEN: [(&str, &str); 18] = [
 ];
 
 /// The rooms of the broker that are not pure: a pure one never imports them.
-const IMPURE_ROOMS: [&str; 11] = [
+const IMPURE_ROOMS: [&str; 12] = [
     "broker",
     "clock",
     "coordination",
@@ -58,6 +58,7 @@ const IMPURE_ROOMS: [&str; 11] = [
     "net",
     "replica",
     "request",
+    "share_runtime",
     "telemetry",
     "tls",
 ];

@@ -13,6 +13,7 @@ mod error;
 mod offsets;
 mod record;
 mod shard;
+pub mod share;
 mod subscription;
 mod timer;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub commit_timeout_ms: u64,
     /// How groups of the new protocol behave.
     pub consumer: consumer::Config,
+    /// How share groups behave.
+    pub share: share::Config,
 }
 
 impl Default for Config {
@@ -74,6 +77,7 @@ impl Default for Config {
             offset_metadata_max_bytes: 4_096,
             commit_timeout_ms: 5_000,
             consumer: consumer::Config::default(),
+            share: share::Config::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The records of `__consumer_offsets`, byte for byte as Kafka lays them out, so that its tools can read them.
 //!
 //! A key begins with the number of its kind: 0 and 1 an offset, 2 a classic group, and those of groups of the new protocol,
-//! which `consumer` knows. A value begins with its version.
+//! and of share groups, which `consumer` and `share` know. A value begins with its version.
 //! A record without a value deletes what its key names. Written are the versions that Kafka 4.3 writes: offsets as
 //! version 4 (flexible, with the topic id), or 1 where the client gave a retention time of its own; groups as
 //! version 3.
@@ -9,7 +9,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use flotilla_protocol::Uuid;
 
-use super::{Text, consumer};
+use super::{Text, consumer, share};
 
 /// One record of `__consumer_offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,13 @@ pub enum Record {
         group: Text,
         /// Which part, and what it is now.
         record: consumer::Record,
+    },
+    /// A part of a share group (KIP-932).
+    Share {
+        /// The group.
+        group: Text,
+        /// Which part, and what it is now.
+        record: share::Record,
     },
 }
 
@@ -150,11 +157,12 @@ impl Record {
                 value.as_ref().map(GroupMetadata::encode).transpose()?
             }
             Self::Consumer { group, record } => return record.encode(group),
+            Self::Share { group, record } => return record.encode(group),
         };
         Ok((key.freeze(), value))
     }
 
-    /// Reads a record back. `None`: a kind that is not known here, such as those of share groups.
+    /// Reads a record back. `None`: a kind that is not known here, such as those of streams groups.
     ///
     /// # Errors
     /// [`Malformed`] when key or value are not laid out as their kind and version say.
@@ -171,8 +179,11 @@ impl Record {
                 group: key.string()?,
                 value: value.map(GroupMetadata::decode).transpose()?,
             }),
-            kind => consumer::Record::decode(kind, &mut key, value)?
-                .map(|(group, record)| Self::Consumer { group, record }),
+            kind => match consumer::Record::decode(kind, &mut key, value)? {
+                Some((group, record)) => Some(Self::Consumer { group, record }),
+                None => share::Record::decode(kind, &mut key, value)?
+                    .map(|(group, record)| Self::Share { group, record }),
+            },
         })
     }
 
@@ -182,7 +193,8 @@ impl Record {
         match self {
             Self::OffsetCommit { group, .. }
             | Self::GroupMetadata { group, .. }
-            | Self::Consumer { group, .. } => group,
+            | Self::Consumer { group, .. }
+            | Self::Share { group, .. } => group,
         }
     }
 }
@@ -639,8 +651,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_share_and_streams_groups_are_none() {
-        assert_eq!(Record::decode(&[0, 11, 0, 1, b'g'], None), Ok(None));
+    fn kinds_of_streams_groups_are_none() {
         assert_eq!(Record::decode(&[0, 17, 0, 1, b'g'], None), Ok(None));
     }
 

@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_groups_and_the_second_version_of_transactions_are_finalized() {
-        for (version, supported) in [(3, 1), (4, 3)] {
+    async fn new_groups_share_groups_and_the_second_version_of_transactions_are_finalized() {
+        for (version, supported) in [(3, 1), (4, 4)] {
             let response = handle(&testing::context(version), request("librdkafka")).await;
             assert_eq!(response.supported_features.len(), supported);
             let finalized = |name, level| FinalizedFeatureKey {
@@ -143,7 +143,11 @@ mod tests {
             };
             assert_eq!(
                 response.finalized_features,
-                [finalized("group.version", 1), finalized("transaction.version", 2)]
+                [
+                    finalized("group.version", 1),
+                    finalized("share.version", 1),
+                    finalized("transaction.version", 2)
+                ]
             );
         }
     }

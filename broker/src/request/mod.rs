@@ -11,6 +11,7 @@ mod admin_tests;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
+mod alter_share_group_offsets;
 mod alter_user_scram_credentials;
 mod api_versions;
 mod config_entries;
@@ -30,6 +31,8 @@ mod delegation_tokens;
 mod delete_acls;
 mod delete_groups;
 mod delete_records;
+mod delete_share_group_offsets;
+mod delete_share_group_state;
 mod delete_topics;
 mod describe_acls;
 mod describe_client_quotas;
@@ -40,6 +43,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
+mod describe_share_group_offsets;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod describe_user_scram_credentials;
@@ -53,6 +57,7 @@ pub(crate) mod fetch_sessions;
 mod find_coordinator;
 mod heartbeat;
 mod init_producer_id;
+mod initialize_share_group_state;
 mod join_group;
 mod leader_hint;
 mod leave_group;
@@ -71,11 +76,24 @@ mod offset_for_leader_epoch;
 mod partition_view;
 mod produce;
 mod quotas;
+mod read_share_group_state;
+mod read_share_group_state_summary;
 mod remove_raft_voter;
 mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
+mod share_acknowledge;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
+mod share_offsets;
+mod share_session;
+mod share_state;
+#[cfg(test)]
+mod share_state_tests;
+#[cfg(test)]
+mod share_tests;
 mod submit;
 mod sync_group;
 #[cfg(test)]
@@ -87,6 +105,7 @@ mod transaction_tests;
 mod txn_offset_commit;
 mod unregister_broker;
 mod update_features;
+mod write_share_group_state;
 mod write_txn_markers;
 
 pub use context::{Context, OPERATIONS_NOT_ASKED};
@@ -166,6 +185,18 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::UpdateFeatures, 0, 2),
     (ApiKey::AddRaftVoter, 0, 1),
     (ApiKey::RemoveRaftVoter, 0, 0),
+    (ApiKey::ShareGroupHeartbeat, 1, 1),
+    (ApiKey::ShareGroupDescribe, 1, 1),
+    (ApiKey::ShareFetch, 1, 2),
+    (ApiKey::ShareAcknowledge, 1, 2),
+    (ApiKey::DescribeShareGroupOffsets, 0, 1),
+    (ApiKey::AlterShareGroupOffsets, 0, 0),
+    (ApiKey::DeleteShareGroupOffsets, 0, 0),
+    (ApiKey::InitializeShareGroupState, 0, 0),
+    (ApiKey::ReadShareGroupState, 0, 0),
+    (ApiKey::WriteShareGroupState, 0, 1),
+    (ApiKey::DeleteShareGroupState, 0, 0),
+    (ApiKey::ReadShareGroupStateSummary, 0, 1),
 ];
 
 /// What is served on the reserved listener between brokers.
@@ -176,6 +207,11 @@ pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::WriteTxnMarkers,
     ApiKey::AddPartitionsToTxn,
+    ApiKey::InitializeShareGroupState,
+    ApiKey::ReadShareGroupState,
+    ApiKey::WriteShareGroupState,
+    ApiKey::DeleteShareGroupState,
+    ApiKey::ReadShareGroupStateSummary,
 ];
 
 /// A handler's answer, where it is more than a response.
@@ -426,6 +462,40 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::UpdateFeatures => call.response(&update_features::handle(&ctx, call.request(body)?).await),
         ApiKey::AddRaftVoter => call.response(&add_raft_voter::handle(&ctx, call.request(body)?).await),
         ApiKey::RemoveRaftVoter => call.response(&remove_raft_voter::handle(&ctx, call.request(body)?).await),
+        ApiKey::ShareGroupHeartbeat => {
+            call.response(&share_group_heartbeat::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ShareGroupDescribe => {
+            call.response(&share_group_describe::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ShareFetch => call.response(&share_fetch::handle(&ctx, call.request(body)?).await),
+        ApiKey::ShareAcknowledge => {
+            call.response(&share_acknowledge::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeShareGroupOffsets => {
+            call.response(&describe_share_group_offsets::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::AlterShareGroupOffsets => {
+            call.response(&alter_share_group_offsets::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DeleteShareGroupOffsets => {
+            call.response(&delete_share_group_offsets::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::InitializeShareGroupState => {
+            call.response(&initialize_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ReadShareGroupState => {
+            call.response(&read_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::WriteShareGroupState => {
+            call.response(&write_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DeleteShareGroupState => {
+            call.response(&delete_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ReadShareGroupStateSummary => {
+            call.response(&read_share_group_state_summary::handle(&ctx, call.request(body)?).await)
+        }
         ApiKey::ListConfigResources => {
             call.response(&list_config_resources::handle(&ctx, call.request(body)?).await)
         }

@@ -8,6 +8,7 @@ mod groups;
 mod offsets;
 mod quotas;
 mod security;
+mod share_groups;
 mod tokens;
 mod topics;
 mod transactions;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
         groups::cases(),
         offsets::cases(),
         consumer_groups::cases(),
+        share_groups::cases(),
         transactions::cases(),
         configs::cases(),
         security::cases(),

@@ -284,30 +284,30 @@ impl Record {
     }
 }
 
-fn read<T>(
+pub(in crate::group) fn read<T>(
     value: Option<Reader<'_>>,
     fields: impl FnOnce(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<Option<T>, Malformed> {
     value.map(|mut input| fields(&mut input)).transpose()
 }
 
-fn put_count(out: &mut BytesMut, count: usize) {
+pub(in crate::group) fn put_count(out: &mut BytesMut, count: usize) {
     put_uvarint(out, count as u32 + 1);
 }
 
-fn put_text(out: &mut BytesMut, text: &str) {
+pub(in crate::group) fn put_text(out: &mut BytesMut, text: &str) {
     put_count(out, text.len());
     out.put_slice(text.as_bytes());
 }
 
-fn put_optional(out: &mut BytesMut, text: Option<&Text>) {
+pub(in crate::group) fn put_optional(out: &mut BytesMut, text: Option<&Text>) {
     match text {
         Some(text) => put_text(out, text),
         None => put_uvarint(out, 0),
     }
 }
 
-fn put_tagged_i64(out: &mut BytesMut, value: i64) {
+pub(in crate::group) fn put_tagged_i64(out: &mut BytesMut, value: i64) {
     if value == 0 {
         put_uvarint(out, 0);
     } else {
@@ -393,7 +393,7 @@ fn read_classic(input: &mut Reader<'_>) -> Result<Option<Classic>, Malformed> {
     }))
 }
 
-fn put_target(out: &mut BytesMut, value: &Partitions) {
+pub(in crate::group) fn put_target(out: &mut BytesMut, value: &Partitions) {
     put_count(out, value.topics().len());
     for (topic, partitions) in value.topics() {
         out.put_slice(&topic.0);
@@ -406,7 +406,7 @@ fn put_target(out: &mut BytesMut, value: &Partitions) {
     put_uvarint(out, 0);
 }
 
-fn read_target(input: &mut Reader<'_>) -> Result<Partitions, Malformed> {
+pub(in crate::group) fn read_target(input: &mut Reader<'_>) -> Result<Partitions, Malformed> {
     let topics = input.many(|input| {
         let topic = input.uuid()?;
         let partitions = input.many(Reader::i32)?;
@@ -517,16 +517,16 @@ fn read_resolved(input: &mut Reader<'_>) -> Result<Resolved, Malformed> {
 }
 
 impl<'a> Reader<'a> {
-    fn i8(&mut self) -> Result<i8, Malformed> {
+    pub(in crate::group) fn i8(&mut self) -> Result<i8, Malformed> {
         self.array().map(i8::from_be_bytes)
     }
 
-    fn uuid(&mut self) -> Result<Uuid, Malformed> {
+    pub(in crate::group) fn uuid(&mut self) -> Result<Uuid, Malformed> {
         self.array().map(Uuid)
     }
 
     /// A compact array. Not allocated by its count: the loop ends where the bytes do.
-    fn many<T>(
+    pub(in crate::group) fn many<T>(
         &mut self,
         mut one: impl FnMut(&mut Reader<'a>) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {
@@ -539,7 +539,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The tags at the end of a value, of which one may be a number.
-    fn tagged_i64(&mut self) -> Result<i64, Malformed> {
+    pub(in crate::group) fn tagged_i64(&mut self) -> Result<i64, Malformed> {
         let mut value = 0;
         self.tagged(|tag, field| {
             if tag == TAG_FIRST {

@@ -43,7 +43,7 @@ impl Default for Seen {
 
 impl Seen {
     /// A topic's id, and how many partitions it has.
-    pub(super) fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
+    pub(in crate::group) fn topic(&self, name: &str) -> Option<(Uuid, i32)> {
         let topic = self.image.topic(name)?;
         Some((
             topic.id,
@@ -68,7 +68,11 @@ pub(in crate::group) struct Changed {
 impl Hashes {
     /// Of what an assignment depends on: the topics that there are, with their ids, partitions and racks. 0 for none.
     /// Two moments at which it is the same need no other assignment.
-    pub(super) fn of_group<'a>(&mut self, names: impl IntoIterator<Item = &'a Text>, seen: &Seen) -> i64 {
+    pub(in crate::group) fn of_group<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a Text>,
+        seen: &Seen,
+    ) -> i64 {
         let mut context = None;
         for name in names {
             let Some(topic) = seen.image.topic(name) else {

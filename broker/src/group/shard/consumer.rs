@@ -46,6 +46,11 @@ impl Shard {
                     self.stale.insert(id.clone());
                 }
             }
+            for (id, group) in self.shares.iter() {
+                if group.subscribed_any(&changed.topics) {
+                    self.stale.insert(id.clone());
+                }
+            }
         }
         self.seen = seen.clone();
     }
@@ -122,6 +127,9 @@ impl Shard {
         }
         let joins = request.epoch == 0;
         let not_found = |message: String| Err(Refused::because(Error::GroupNotFound, message));
+        if self.shares.contains(id) {
+            return not_found(format!("group {id} is not of the consumer protocol"));
+        }
         let classic = self.groups.get(id);
         if classic.is_some_and(|group| group.born.is_some()) {
             // Whether there is such a group is known in a moment.
@@ -162,7 +170,7 @@ impl Shard {
     }
 
     fn no_such_group(&self, id: &Text) -> Refused {
-        let message = match self.groups.contains_key(id) {
+        let message = match self.groups.contains_key(id) || self.shares.contains(id) {
             true => format!("group {id} is not of the consumer protocol"),
             false => format!("there is no group {id}"),
         };

@@ -37,6 +37,7 @@ impl Shard {
                     self.groups.entry(group.clone()).or_insert_with(Group::new);
                 }
             }
+            Record::Share { group, record } => self.shares.apply(group, record),
         }
     }
 
@@ -61,6 +62,8 @@ impl Shard {
         self.now_ms = now_ms;
         self.committed = self.latest.clone();
         self.consumers_loaded();
+        self.shares_committed = self.shares.clone();
+        self.shares_restored();
         let mut crowded: Vec<Text> = Vec::new();
         let mut unsettled: Vec<Text> = Vec::new();
         let mut sessions = Vec::new();

@@ -15,6 +15,7 @@ mod offset;
 mod read;
 mod rebalance;
 pub(super) mod request;
+mod share;
 mod sync;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use super::consumer::{Groups, Hashes, Seen};
 use super::error::{Error, WriteError};
 use super::offsets::Offsets;
 use super::record::Record;
+use super::share::Groups as Shares;
 use super::timer::Timers;
 use super::{Config, Text};
 use request::{EndTransaction, Joined, Producer, Reply, Request};
@@ -100,6 +102,9 @@ pub struct Shard {
     /// Groups of the new protocol, in the same two states.
     consumers_committed: Groups,
     consumers: Groups,
+    /// Share groups, in the same two states.
+    shares_committed: Shares,
+    shares: Shares,
     /// The topics that there are, as the newest request knew them.
     seen: Seen,
     hashes: Hashes,
@@ -109,6 +114,8 @@ pub struct Shard {
     stale: BTreeSet<Text>,
     /// Groups whose regular expressions are being looked up, and how long that is waited for.
     resolving: BTreeMap<Text, u64>,
+    /// Share groups of which states are being stored, and how long that is waited for.
+    initializing: BTreeMap<Text, u64>,
     /// Appended or about to be, in order.
     writes: VecDeque<Write>,
     next_write: u64,
@@ -124,6 +131,8 @@ struct Write {
     after: Offsets,
     /// Groups of the new protocol once it is.
     consumers_after: Groups,
+    /// Share groups once it is.
+    shares_after: Shares,
     then: Vec<Then>,
     late: bool,
 }
@@ -175,6 +184,7 @@ enum Key {
 enum Alarm {
     Session,
     ConsumerSession,
+    ShareSession,
     Rebalance { epoch: i32 },
     ClassicMember,
     InitialJoin { delay_ms: u64, remaining_ms: u64 },
@@ -195,11 +205,14 @@ impl Shard {
             latest: Offsets::default(),
             consumers_committed: Groups::default(),
             consumers: Groups::default(),
+            shares_committed: Shares::default(),
+            shares: Shares::default(),
             seen: Seen::default(),
             hashes: Hashes::default(),
             new_topics_index: 0,
             stale: BTreeSet::new(),
             resolving: BTreeMap::new(),
+            initializing: BTreeMap::new(),
             writes: VecDeque::new(),
             next_write: 0,
             timers: Timers::new(),
@@ -266,6 +279,19 @@ impl Shard {
                 let described = groups.iter().map(|group| self.consumer_describe(group)).collect();
                 self.reply(to, Reply::ConsumerDescribe(Ok(described)));
             }
+            Request::ShareHeartbeat(heartbeat) => self.share_heartbeat(to, &heartbeat),
+            Request::ShareInitialized { group, topics } => self.share_initialized(to, &group, &topics),
+            Request::ShareStanding(group) => {
+                let standing = self.share_standing(&group);
+                self.reply_after_writes(to, Reply::ShareStanding(standing));
+            }
+            Request::ShareAltering(group) => self.share_altering(to, &group),
+            Request::ShareDeleting { group, topics } => self.share_deleting(to, &group, topics.as_ref()),
+            Request::ShareDeleted { group, topics } => self.share_deleted(to, &group, &topics),
+            Request::ShareDescribe(groups) => {
+                let described = groups.iter().map(|group| self.share_describe(group)).collect();
+                self.reply(to, Reply::ShareDescribe(Ok(described)));
+            }
         }
         std::mem::take(&mut self.effects)
     }
@@ -282,6 +308,9 @@ impl Shard {
             match (key, alarm) {
                 (Key::Session { group, member }, Alarm::ConsumerSession) => {
                     self.consumer_session_over(&group, &member);
+                }
+                (Key::Session { group, member }, Alarm::ShareSession) => {
+                    self.share_session_over(&group, &member);
                 }
                 (Key::Session { group, member }, _) => self.session_over(&group, &member),
                 (Key::Rebalance { group, member }, Alarm::Rebalance { epoch }) => {
@@ -320,6 +349,7 @@ impl Shard {
             self.timers.cancel(&Key::Write(done.id));
             self.committed = done.after;
             self.consumers_committed = done.consumers_after;
+            self.shares_committed = done.shares_after;
             for then in done.then {
                 self.follow(done.id, then, Ok(()));
             }
@@ -336,9 +366,17 @@ impl Shard {
             .take_while(|pending| pending.id < write)
             .count();
         let undone = self.writes.split_off(kept);
-        (self.latest, self.consumers) = match self.writes.back() {
-            Some(last) => (last.after.clone(), last.consumers_after.clone()),
-            None => (self.committed.clone(), self.consumers_committed.clone()),
+        (self.latest, self.consumers, self.shares) = match self.writes.back() {
+            Some(last) => (
+                last.after.clone(),
+                last.consumers_after.clone(),
+                last.shares_after.clone(),
+            ),
+            None => (
+                self.committed.clone(),
+                self.consumers_committed.clone(),
+                self.shares_committed.clone(),
+            ),
         };
         // The newest first, so that a group's birth is undone last.
         for write in undone.into_iter().rev() {
@@ -348,6 +386,7 @@ impl Shard {
             }
         }
         self.consumers_restored();
+        self.shares_restored();
         std::mem::take(&mut self.effects)
     }
 
@@ -359,6 +398,8 @@ impl Shard {
                 | Request::Describe(_)
                 | Request::List
                 | Request::ConsumerDescribe(_)
+                | Request::ShareStanding(_)
+                | Request::ShareDescribe(_)
         );
         // An empty id is good for offsets of old clients, and for nothing else (Kafka's rule).
         let may_be_empty = matches!(
@@ -371,6 +412,8 @@ impl Shard {
                 // These have words of their own for it.
                 | Request::ConsumerHeartbeat(_)
                 | Request::ConsumerDescribe(_)
+                | Request::ShareHeartbeat(_)
+                | Request::ShareDescribe(_)
         );
         for group in request.groups() {
             if group.len() > ID_BYTES_MAX || (group.is_empty() && !may_be_empty) {
@@ -390,8 +433,10 @@ impl Shard {
     fn write(&mut self, records: Vec<Record>, then: Vec<Then>) -> WriteId {
         for record in &records {
             self.latest.apply(record);
-            if let Record::Consumer { group, record } = record {
-                self.consumers.apply(group, record);
+            match record {
+                Record::Consumer { group, record } => self.consumers.apply(group, record),
+                Record::Share { group, record } => self.shares.apply(group, record),
+                _ => {}
             }
         }
         let write = self.begin_write(then);
@@ -422,6 +467,7 @@ impl Shard {
             id,
             after: self.latest.clone(),
             consumers_after: self.consumers.clone(),
+            shares_after: self.shares.clone(),
             then,
             late: false,
         });

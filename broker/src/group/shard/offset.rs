@@ -18,6 +18,10 @@ impl Shard {
             }
             return;
         }
+        if self.shares.contains(&commit.group) {
+            self.reply(to, Reply::Commit(Err(Error::GroupNotFound)));
+            return;
+        }
         let is_new = match self.groups.get(&commit.group) {
             // No such group, and no generation: a consumer that assigns to itself. Its group is made of offsets alone.
             None if commit.generation < 0 => true,
@@ -166,7 +170,10 @@ impl Shard {
     pub(super) fn delete(&mut self, to: Ticket, groups: &[Text]) {
         let mut results = Vec::with_capacity(groups.len());
         for id in groups {
-            if let Some(result) = self.delete_consumer_group(id) {
+            let new_kind = self
+                .delete_consumer_group(id)
+                .or_else(|| self.delete_share_group(id));
+            if let Some(result) = new_kind {
                 results.push(result);
                 continue;
             }
@@ -288,6 +295,7 @@ impl Shard {
             .map(|(group, topic, partition, _)| tombstone(group, topic, partition))
             .collect();
         self.write_in_parts(records, Vec::new());
+        self.share_topics_deleted(topics);
         self.reply_after_writes(to, Reply::TopicsDeleted);
     }
 }

@@ -133,7 +133,13 @@ impl Shard {
                 protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
                 state: shown_state(group).name(),
             });
-        classic.chain(consumers).collect()
+        let shares = self.shares_committed.iter().map(|(id, group)| ListedGroup {
+            group: id.clone(),
+            kind: Kind::Share,
+            protocol_type: "share".into(),
+            state: group.state(),
+        });
+        classic.chain(consumers).chain(shares).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a shard is asked and what it answers, free of any API version.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use flotilla_protocol::{ProducerEpoch, ProducerId, Uuid};
@@ -9,6 +9,7 @@ use crate::group::classic::State;
 use crate::group::consumer::{self, Refused, Seen};
 use crate::group::error::Error;
 use crate::group::record::OffsetCommit;
+use crate::group::share::{self, Named, Standing};
 use crate::group::{Text, consumer::Beat};
 use crate::partition::verification::Guard;
 
@@ -63,6 +64,35 @@ pub enum Request {
     Resolution(consumer::Resolution),
     /// ConsumerGroupDescribe, of those groups that live in this shard.
     ConsumerDescribe(Vec<Text>),
+    /// ShareGroupHeartbeat (KIP-932).
+    ShareHeartbeat(Box<share::Heartbeat>),
+    /// States of these partitions are stored: they may be assigned.
+    ShareInitialized {
+        /// The group.
+        group: Text,
+        /// Which.
+        topics: BTreeMap<Uuid, Named>,
+    },
+    /// What is stored of a share group's deliveries.
+    ShareStanding(Text),
+    /// What is stored is about to be set anew, if the group has no members: its epoch goes up, so that no earlier state counts.
+    ShareAltering(Text),
+    /// What is stored of topics is about to be deleted, if the group has no members.
+    ShareDeleting {
+        /// The group.
+        group: Text,
+        /// Which; none: all.
+        topics: Option<BTreeSet<Uuid>>,
+    },
+    /// Nothing is stored of these topics any more.
+    ShareDeleted {
+        /// The group.
+        group: Text,
+        /// Which.
+        topics: BTreeSet<Uuid>,
+    },
+    /// ShareGroupDescribe, of those groups that live in this shard.
+    ShareDescribe(Vec<Text>),
 }
 
 /// The answer to the [`Request`] of the same name.
@@ -98,6 +128,14 @@ pub enum Reply {
     Resolution(Result<(), Error>),
     /// To ConsumerGroupDescribe: each group, in the request's order.
     ConsumerDescribe(Result<Vec<Result<consumer::Described, Refused>>, Error>),
+    /// To ShareGroupHeartbeat.
+    ShareHeartbeat(Result<share::Beat, Refused>),
+    /// To [`Request::ShareInitialized`] and [`Request::ShareDeleted`].
+    ShareChanged(Result<(), Error>),
+    /// To [`Request::ShareStanding`], and as it is then, to [`Request::ShareAltering`] and [`Request::ShareDeleting`].
+    ShareStanding(Result<Standing, Error>),
+    /// To ShareGroupDescribe: each group, in the request's order.
+    ShareDescribe(Result<Vec<Result<share::Described, Refused>>, Error>),
 }
 
 impl Request {
@@ -120,6 +158,12 @@ impl Request {
             Self::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error.into())),
             Self::Resolution(_) => Reply::Resolution(Err(error)),
             Self::ConsumerDescribe(_) => Reply::ConsumerDescribe(Err(error)),
+            Self::ShareHeartbeat(_) => Reply::ShareHeartbeat(Err(error.into())),
+            Self::ShareInitialized { .. } | Self::ShareDeleted { .. } => Reply::ShareChanged(Err(error)),
+            Self::ShareStanding(_) | Self::ShareAltering(_) | Self::ShareDeleting { .. } => {
+                Reply::ShareStanding(Err(error))
+            }
+            Self::ShareDescribe(_) => Reply::ShareDescribe(Err(error)),
         }
     }
 }
@@ -144,6 +188,10 @@ impl Reply {
             Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(Err(error.into())),
             Self::Resolution(_) => Self::Resolution(Err(error)),
             Self::ConsumerDescribe(_) => Self::ConsumerDescribe(Err(error)),
+            Self::ShareHeartbeat(_) => Self::ShareHeartbeat(Err(error.into())),
+            Self::ShareChanged(_) => Self::ShareChanged(Err(error)),
+            Self::ShareStanding(_) => Self::ShareStanding(Err(error)),
+            Self::ShareDescribe(_) => Self::ShareDescribe(Err(error)),
         }
     }
 }
@@ -445,6 +493,8 @@ pub enum Kind {
     Classic,
     /// Members send heartbeats, and the coordinator assigns.
     Consumer,
+    /// Members share partitions, record by record (KIP-932).
+    Share,
 }
 
 impl Kind {
@@ -454,6 +504,7 @@ impl Kind {
         match self {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
+            Self::Share => "share",
         }
     }
 }
@@ -471,11 +522,18 @@ impl Request {
             | Self::CommitInTransaction(Commit { group, .. }, _)
             | Self::Fetch(Fetch { group, .. })
             | Self::DeleteOffsets { group, .. }
+            | Self::ShareInitialized { group, .. }
+            | Self::ShareStanding(group)
+            | Self::ShareAltering(group)
+            | Self::ShareDeleting { group, .. }
+            | Self::ShareDeleted { group, .. }
             | Self::Resolution(consumer::Resolution { group, .. }) => [&**group].into(),
             Self::ConsumerHeartbeat(heartbeat) => [&*heartbeat.group].into(),
-            Self::Delete(groups) | Self::Describe(groups) | Self::ConsumerDescribe(groups) => {
-                groups.iter().map(|group| &**group).collect()
-            }
+            Self::ShareHeartbeat(heartbeat) => [&*heartbeat.group].into(),
+            Self::Delete(groups)
+            | Self::Describe(groups)
+            | Self::ConsumerDescribe(groups)
+            | Self::ShareDescribe(groups) => groups.iter().map(|group| &**group).collect(),
             Self::List | Self::TopicsDeleted(_) | Self::EndTransaction(_) => BTreeSet::new(),
         }
     }

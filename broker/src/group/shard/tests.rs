@@ -1,4 +1,5 @@
 mod consumer;
+mod share;
 
 use std::collections::BTreeMap;
 

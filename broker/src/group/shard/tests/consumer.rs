@@ -20,7 +20,7 @@ const ORDERS: Uuid = Uuid([1; 16]);
 const BILLS: Uuid = Uuid([2; 16]);
 
 /// Topics with so many partitions each, as they are at that index of the metadata.
-fn seen(index: u64, topics: &[(&str, Uuid, i32)]) -> Seen {
+pub(super) fn seen(index: u64, topics: &[(&str, Uuid, i32)]) -> Seen {
     seen_with(index, topics, &[])
 }
 
