@@ -154,10 +154,8 @@ impl Sessions {
     #[must_use]
     pub fn is_fetched(&self, group: &Text, partition: Partition) -> bool {
         let from: Key = (group.clone(), "".into());
-        let of_group = self.sessions.range(from..).take_while(|((of, _), _)| of == group);
-        of_group
-            .into_iter()
-            .any(|(_, session)| session.partitions.contains(&partition))
+        let mut of_group = self.sessions.range(from..).take_while(|((of, _), _)| of == group);
+        of_group.any(|(_, session)| session.partitions.contains(&partition))
     }
 
     /// A connection has ended: its sessions go. Gives whose they were, and what they had.

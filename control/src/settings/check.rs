@@ -184,23 +184,23 @@ fn check_cleaner(config: &BTreeMap<String, String>) -> Result<(), Error> {
 pub fn check_group(config: &BTreeMap<String, String>) -> Result<(), Error> {
     for (name, value) in config {
         get(Scope::Group, name)?.check(value)?;
-        for kind in ["share", "streams"] {
-            if name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
-                return Err(Error::Contradiction(format!(
-                    "`{name}` cannot be set: Flotilla has no {kind} groups yet"
-                )));
-            }
+        if name.starts_with("streams.") {
+            return Err(Error::Contradiction(format!(
+                "`{name}` cannot be set: Flotilla has no streams groups yet"
+            )));
         }
     }
     let number = |name: &str| config.get(name).and_then(|value| i64::read(value));
-    if let (Some(session_ms), Some(heartbeat_ms)) = (
-        number("consumer.session.timeout.ms"),
-        number("consumer.heartbeat.interval.ms"),
-    ) && session_ms <= heartbeat_ms
-    {
-        return Err(Error::Contradiction(format!(
-            "`consumer.session.timeout.ms` ({session_ms}) must be more than `consumer.heartbeat.interval.ms` ({heartbeat_ms})"
-        )));
+    for kind in ["consumer", "share"] {
+        let session = format!("{kind}.session.timeout.ms");
+        let heartbeat = format!("{kind}.heartbeat.interval.ms");
+        if let (Some(session_ms), Some(heartbeat_ms)) = (number(&session), number(&heartbeat))
+            && session_ms <= heartbeat_ms
+        {
+            return Err(Error::Contradiction(format!(
+                "`{session}` ({session_ms}) must be more than `{heartbeat}` ({heartbeat_ms})"
+            )));
+        }
     }
     Ok(())
 }

@@ -212,8 +212,8 @@ fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradi
     );
     let refused = |set: &[(&str, &str)]| check_group(&map(set)).expect_err("refused").to_string();
     assert_eq!(
-        refused(&[("share.isolation.level", "read_committed")]),
-        "`share.isolation.level` cannot be set: Flotilla has no share groups yet"
+        check_group(&map(&[("share.isolation.level", "read_committed")])),
+        Ok(())
     );
     assert_eq!(
         refused(&[("streams.num.standby.replicas", "1")]),
@@ -225,6 +225,13 @@ fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradi
             ("consumer.session.timeout.ms", "9000")
         ]),
         "`consumer.session.timeout.ms` (9000) must be more than `consumer.heartbeat.interval.ms` (9000)"
+    );
+    assert_eq!(
+        refused(&[
+            ("share.heartbeat.interval.ms", "9000"),
+            ("share.session.timeout.ms", "8000")
+        ]),
+        "`share.session.timeout.ms` (8000) must be more than `share.heartbeat.interval.ms` (9000)"
     );
 }
 
