@@ -176,12 +176,12 @@ impl Broker {
         controller: Controller,
         authorizer: Authorizer,
     ) -> Arc<Self> {
-        let groups = coordinator_runtime::testing::groups(&metadata);
+        let settings = resolve_settings(&config, &Image::default());
+        let groups = coordinator_runtime::testing::groups(&metadata, &settings);
         let (transactions, errands) = coordinator_runtime::testing::transactions(&metadata);
         let share_states = coordinator_runtime::testing::share_states(&metadata);
         let nobody: Arc<dyn crate::courier::DialPeer> = Arc::new(testing::Nobody);
         let courier = Courier::new(&metadata, &nobody);
-        let settings = resolve_settings(&config, &Image::default());
         let broker = Arc::new(Self {
             id: replicas.broker(),
             cluster_id: config.cluster_id.to_string(),

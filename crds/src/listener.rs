@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
         .message("mtls needs tls: true"),
     validation = Rule::new("!has(self.authentication) || !('plain' in self.authentication) || (has(self.tls) && self.tls)")
         .message("plain sends passwords as they are and needs tls: true"),
+    validation = Rule::new("!has(self.authentication) || !('oauthbearer' in self.authentication) || (has(self.tls) && self.tls)")
+        .message("oauthbearer sends tokens as they are and needs tls: true"),
     validation = Rule::new("!has(self.exposure) || self.exposure.type != 'Ingress' || (has(self.tls) && self.tls)")
         .message("an Ingress tells brokers apart by the host name in the TLS handshake and needs tls: true")
 )]
@@ -29,9 +31,9 @@ pub struct Listener {
     /// Whether connections are encrypted. Default: `false`.
     #[serde(default)]
     pub tls: bool,
-    /// How clients prove who they are: any one of these. `plain` and `mtls` need `tls: true`. Default: not at all.
+    /// How clients prove who they are: any one of these. `plain`, `oauthbearer` and `mtls` need `tls: true`. Default: not at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub authentication: Vec<Authentication>,
     /// How it is reached from outside. Default: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +52,9 @@ pub enum Authentication {
     /// A password as it is, over TLS only (RFC 4616).
     #[serde(rename = "plain")]
     Plain,
+    /// A token that somebody else signs, over TLS only (RFC 7628): `sasl.oauthbearer.*` in `spec.config` say whose.
+    #[serde(rename = "oauthbearer")]
+    OauthBearer,
     /// A client certificate.
     #[serde(rename = "mtls")]
     Mtls,

@@ -15,6 +15,8 @@ mod kafka_tools;
 mod kcat;
 mod migration;
 mod modern_groups;
+mod moving;
+mod oauth;
 #[allow(dead_code)]
 #[path = "../process/on_disk.rs"]
 mod on_disk;

@@ -44,12 +44,18 @@ pub fn java(class: &str, args: &[&str]) -> Ran {
 
 /// The same, with something on its standard input.
 pub fn java_with_input(class: &str, args: &[&str], input: &[u8]) -> Ran {
+    java_with_properties(&[], class, args, input)
+}
+
+/// The same, with these properties of the system.
+pub fn java_with_properties(properties: &[(&str, String)], class: &str, args: &[&str], input: &[u8]) -> Ran {
     let class = if class.contains('.') {
         class.to_owned()
     } else {
         format!("org.apache.kafka.tools.{class}")
     };
     let mut command = Command::new("java");
+    command.args(properties.iter().map(|(name, value)| format!("-D{name}={value}")));
     command
         .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp"])
         .arg(libraries::class_path().expect("Apache Kafka's classes"))

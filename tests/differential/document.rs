@@ -138,7 +138,6 @@ fn errors(cases: &[Case]) -> String {
             let driven = match driven {
                 Driven::Here => errors::cases_of(cases, *api, *code).join("; "),
                 Driven::Test(file) => format!("`{file}`"),
-                Driven::Not(why) => (*why).to_owned(),
             };
             text += &format!("| {} | {} | {driven} |\n", api.name(), code.name());
         }

@@ -14,17 +14,10 @@ pub enum Driven {
     Here,
     /// Other tests, in this file, which names the error.
     Test(&'static str),
-    /// Nothing yet, and why.
-    Not(&'static str),
 }
 
-use Driven::{Here, Not, Test};
+use Driven::{Here, Test};
 use ErrorCode as E;
-
-const SECOND: &str = "nothing yet: it needs a second broker";
-const UNCOMMITTED: &str = "nothing yet: only while what a coordinator writes cannot be committed";
-const DISK: &str = "nothing yet: it needs a broken disk";
-const TIMEOUT: &str = "nothing yet: it needs a controller that is slow";
 
 /// By API.
 #[rustfmt::skip]
@@ -46,7 +39,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::NotLeaderOrFollower, Test("broker/src/request/produce_tests.rs")),
         (E::NotEnoughReplicas, Test("tests/process/elsewhere.rs")),
         (E::RequestTimedOut, Test("tests/process/elsewhere.rs")),
-        (E::KafkaStorageError, Not(DISK)),
+        (E::KafkaStorageError, Test("broker/src/request/rare_errors_tests.rs")),
         (E::InvalidTxnState, Test("broker/src/request/transaction_tests.rs")),
         (E::TransactionAbortable, Test("broker/src/request/transaction_tests.rs")),
     ]),
@@ -62,8 +55,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::FencedLeaderEpoch, Test("broker/src/request/fetch_tests.rs")),
         (E::OffsetNotAvailable, Test("broker/src/request/fetch_tests.rs")),
         (E::FetchSessionTopicIdError, Test("broker/src/request/fetch_tests.rs")),
-        (E::KafkaStorageError, Not(DISK)),
-        (E::CorruptMessage, Not(DISK)),
+        (E::KafkaStorageError, Test("broker/src/request/rare_errors_tests.rs")),
+        (E::CorruptMessage, Test("tests/process/corruption.rs")),
     ]),
     (ApiKey::ListOffsets, &[
         (E::UnknownTopicOrPartition, Here),
@@ -72,9 +65,9 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::InvalidRequest, Here),
         (E::UnknownLeaderEpoch, Here),
         (E::NotLeaderOrFollower, Test("tests/process/elsewhere.rs")),
-        (E::LeaderNotAvailable, Not(SECOND)),
+        (E::LeaderNotAvailable, Test("broker/src/request/list_offsets_tests.rs")),
         (E::FencedLeaderEpoch, Test("broker/src/request/data_path_tests.rs")),
-        (E::OffsetNotAvailable, Not(SECOND)),
+        (E::OffsetNotAvailable, Test("broker/src/request/list_offsets_tests.rs")),
     ]),
     (ApiKey::Metadata, &[
         (E::UnknownTopicOrPartition, Here),
@@ -125,7 +118,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupAuthorizationFailed, Here),
         (E::MemberIdRequired, Here),
         (E::FencedInstanceId, Here),
-        (E::GroupMaxSizeReached, Not("needs a group of as many members as `group.max.size` says")),
+        (E::GroupMaxSizeReached, Test("broker/src/request/rare_errors_tests.rs")),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
@@ -189,16 +182,16 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::InvalidConfig, Here),
         (E::InvalidRequest, Here),
         (E::ThrottlingQuotaExceeded, Test("broker/src/request/quotas_tests.rs")),
-        (E::RequestTimedOut, Not(TIMEOUT)),
+        (E::RequestTimedOut, Test("broker/src/request/rare_errors_tests.rs")),
     ]),
     (ApiKey::DeleteTopics, &[
         (E::UnknownTopicOrPartition, Here),
         (E::TopicAuthorizationFailed, Here),
         (E::InvalidRequest, Here),
         (E::UnknownTopicId, Here),
-        (E::TopicDeletionDisabled, Not("`delete.topic.enable` is set before the start")),
-        (E::ThrottlingQuotaExceeded, Not("the same quota as of CreateTopics")),
-        (E::RequestTimedOut, Not(TIMEOUT)),
+        (E::TopicDeletionDisabled, Test("broker/src/request/rare_errors_tests.rs")),
+        (E::ThrottlingQuotaExceeded, Test("broker/src/request/quotas_tests.rs")),
+        (E::RequestTimedOut, Test("broker/src/request/rare_errors_tests.rs")),
     ]),
     (ApiKey::DeleteRecords, &[
         (E::OffsetOutOfRange, Here),
@@ -217,7 +210,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::TransactionalIdAuthorizationFailed, Here),
         (E::ProducerFenced, Here),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/rare_errors_tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::OffsetForLeaderEpoch, &[
@@ -240,7 +233,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::OperationNotAttempted, Here),
         (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/rare_errors_tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::AddOffsetsToTxn, &[
@@ -264,7 +257,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::ProducerFenced, Here),
         (E::ConcurrentTransactions, Test("broker/src/request/transaction_tests.rs")),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/rare_errors_tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::WriteTxnMarkers, &[
@@ -272,7 +265,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::ClusterAuthorizationFailed, Here),
         (E::NotLeaderOrFollower, Test("tests/process/elsewhere.rs")),
         (E::InvalidProducerEpoch, Here),
-        (E::TransactionCoordinatorFenced, Not("needs two coordinators in turn")),
+        (E::TransactionCoordinatorFenced, Test("broker/src/request/rare_errors_tests.rs")),
     ]),
     (ApiKey::TxnOffsetCommit, &[
         (E::UnknownTopicOrPartition, Here),
@@ -320,9 +313,17 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::InvalidConfig, Here),
         (E::InvalidRequest, Here),
     ]),
+    (ApiKey::AlterReplicaLogDirs, &[
+        (E::UnknownTopicOrPartition, Here),
+        (E::InvalidTopicException, Here),
+        (E::ClusterAuthorizationFailed, Here),
+        (E::LogDirNotFound, Here),
+        (E::ReplicaNotAvailable, Test("broker/src/request/data_path_tests.rs")),
+        (E::KafkaStorageError, Test("broker/src/request/rare_errors_tests.rs")),
+    ]),
     (ApiKey::DescribeLogDirs, &[
         (E::ClusterAuthorizationFailed, Here),
-        (E::KafkaStorageError, Not(DISK)),
+        (E::KafkaStorageError, Test("broker/src/request/rare_errors_tests.rs")),
     ]),
     (ApiKey::SaslAuthenticate, &[
         (E::IllegalSaslState, Here),
@@ -334,8 +335,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::InvalidPartitions, Here),
         (E::InvalidReplicaAssignment, Here),
         (E::InvalidRequest, Here),
-        (E::ThrottlingQuotaExceeded, Not("the same quota as of CreateTopics")),
-        (E::RequestTimedOut, Not(TIMEOUT)),
+        (E::ThrottlingQuotaExceeded, Test("broker/src/request/quotas_tests.rs")),
+        (E::RequestTimedOut, Test("broker/src/request/rare_errors_tests.rs")),
     ]),
     (ApiKey::CreateDelegationToken, &[
         (E::DelegationTokenAuthDisabled, Test("broker/src/request/delegation_token_tests.rs")),
@@ -454,7 +455,6 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::TransactionalIdAuthorizationFailed, Here),
         (E::TransactionalIdNotFound, Here),
         (E::NotCoordinator, Test("tests/process/elsewhere.rs")),
-        (E::CoordinatorNotAvailable, Not(UNCOMMITTED)),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ListTransactions, &[
@@ -465,6 +465,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::UnknownMemberId, Here),
         (E::TopicAuthorizationFailed, Here),
         (E::GroupAuthorizationFailed, Here),
+        (E::UnsupportedVersion, Test("broker/src/request/coordinator/tests/consumer.rs")),
         (E::InvalidRequest, Here),
         (E::GroupIdNotFound, Here),
         (E::FencedInstanceId, Here),
@@ -472,7 +473,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::UnreleasedInstanceId, Here),
         (E::UnsupportedAssignor, Here),
         (E::InvalidRegularExpression, Here),
-        (E::GroupMaxSizeReached, Not("needs a group of as many members as `group.consumer.max.size` says")),
+        (E::GroupMaxSizeReached, Test("broker/src/request/rare_errors_tests.rs")),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
@@ -480,6 +481,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
     (ApiKey::ConsumerGroupDescribe, &[
         (E::InvalidGroupId, Here),
         (E::GroupAuthorizationFailed, Here),
+        (E::UnsupportedVersion, Test("broker/src/request/coordinator/tests/consumer.rs")),
         (E::GroupIdNotFound, Here),
         (E::NotCoordinator, Test("broker/src/request/coordinator/tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
@@ -492,12 +494,17 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::InvalidRequest, Here),
         (E::GroupIdNotFound, Here),
         (E::FencedMemberEpoch, Here),
-        (E::GroupMaxSizeReached, Not("nothing yet: it needs a group of as many members as `group.share.max.size` says")),
+        (E::GroupMaxSizeReached, Test("broker/src/request/share_tests.rs")),
+        (E::UnsupportedVersion, Test("broker/src/request/share_tests.rs")),
+        (E::NotCoordinator, Test("broker/src/request/share_tests.rs")),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ShareGroupDescribe, &[
         (E::InvalidGroupId, Here),
         (E::GroupAuthorizationFailed, Here),
         (E::GroupIdNotFound, Here),
+        (E::NotCoordinator, Test("broker/src/request/share_tests.rs")),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ShareFetch, &[
         (E::UnknownTopicId, Here),
@@ -506,7 +513,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::ShareSessionNotFound, Here),
         (E::InvalidShareSessionEpoch, Here),
         (E::InvalidRecordState, Test("broker/src/request/share_tests.rs")),
-        (E::NotLeaderOrFollower, Not(SECOND)),
+        (E::NotLeaderOrFollower, Test("broker/src/request/share_tests.rs")),
         (E::ShareSessionLimitReached, Test("broker/src/request/share_tests.rs")),
         (E::UnsupportedVersion, Test("broker/src/request/share_tests.rs")),
     ]),
@@ -531,6 +538,30 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::GroupAuthorizationFailed, Here),
         (E::NonEmptyGroup, Here),
         (E::GroupIdNotFound, Here),
+    ]),
+    (ApiKey::StreamsGroupHeartbeat, &[
+        (E::UnknownMemberId, Here),
+        (E::TopicAuthorizationFailed, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::InvalidRequest, Here),
+        (E::GroupIdNotFound, Here),
+        (E::FencedMemberEpoch, Here),
+        (E::StreamsInvalidTopology, Here),
+        (E::GroupMaxSizeReached, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::UnsupportedVersion, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
+    ]),
+    (ApiKey::StreamsGroupDescribe, &[
+        (E::InvalidGroupId, Here),
+        (E::GroupAuthorizationFailed, Here),
+        (E::GroupIdNotFound, Here),
+        (E::TopicAuthorizationFailed, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::UnsupportedVersion, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::NotCoordinator, Test("broker/src/request/coordinator/tests/streams.rs")),
+        (E::CoordinatorNotAvailable, Test("broker/src/request/coordinator/tests.rs")),
+        (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ListConfigResources, &[
         (E::ClusterAuthorizationFailed, Here),
@@ -597,7 +628,6 @@ pub fn problems(cases: &[Case]) -> Vec<String> {
             let holds = match driven {
                 Here => !cases.is_empty(),
                 Test(file) => cases.is_empty() && names(file, *code),
-                Not(_) => cases.is_empty(),
             };
             if !holds {
                 problems.push(format!(

@@ -52,7 +52,12 @@ pub const GROWN: [(ApiKey, &str); 2] = [
 ];
 
 /// Texts for people, each broker in its own words: only whether there is one is compared.
-pub const TEXTS: [&str; 3] = ["batch_index_error_message", "documentation", "error_message"];
+pub const TEXTS: [&str; 4] = [
+    "batch_index_error_message",
+    "documentation",
+    "error_message",
+    "status_detail",
+];
 
 /// Lists that have no order.
 pub const UNORDERED: [(ApiKey, &str); 18] = [

@@ -3,9 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use flotilla_protocol::ErrorCode;
+use flotilla_protocol::messages::FetchRequest;
+use flotilla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+
 use crate::eventually::eventually;
 use crate::fleet::{Fleet, manifests};
 use crate::kafka::{config, produce};
+use crate::raw::Connection;
 use crate::writer::check;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -110,4 +115,49 @@ fn bytes_that_changed_while_all_brokers_were_killed_are_never_read_and_mended() 
     check(&config(fleet.bootstrap()), "orders", &acknowledged);
     wait_until_whole(&fleet, &good);
     check(&config(fleet.bootstrap()), "orders", &acknowledged);
+}
+
+#[test]
+fn broken_record_that_nobody_else_has_is_refused_and_the_rest_is_read() {
+    let fleet = Fleet::start(&manifests(1, &[("orders", 1, 1)]));
+    let acknowledged = produce(fleet.bootstrap(), "orders", &records(), "none");
+    assert_eq!(acknowledged.len(), RECORDS);
+    flip(&segment(&fleet, 0), 0.6);
+    let fetch = |offset| {
+        let request = FetchRequest {
+            max_bytes: 1 << 20,
+            topics: vec![FetchTopic {
+                topic: "orders".into(),
+                partitions: vec![FetchPartition {
+                    fetch_offset: offset,
+                    partition_max_bytes: 1 << 20,
+                    ..FetchPartition::default()
+                }],
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        };
+        let mut connection = Connection::open(fleet.bootstrap());
+        let mut answer = connection.call(12, &request).expect("an answer");
+        let data = answer.responses.remove(0).partitions.remove(0);
+        let size = data.records.map_or(0, |records| records.len());
+        (ErrorCode::from(data.error_code), size)
+    };
+    // Up to it everything is read; at it is said first that it may be mended, and then that it cannot be.
+    let mut offset = 0;
+    let broken = eventually(SOON, "what is broken to be refused for good", || {
+        match fetch(offset) {
+            (ErrorCode::None, size) if size > 0 => {
+                offset += 10;
+                Err(format!("offset {offset} can be read"))
+            }
+            (ErrorCode::CorruptMessage, 0) => Ok(offset),
+            told => Err(format!("{told:?} at offset {offset}")),
+        }
+    });
+    let part = broken as f64 / RECORDS as f64;
+    assert!((0.2..0.6).contains(&part), "at offset {broken}");
+    let (code, size) = fetch(RECORDS as i64 - 1);
+    assert_eq!(code, ErrorCode::None);
+    assert!(size > 0);
 }

@@ -17,6 +17,7 @@ mod follow;
 mod heal;
 mod kafka;
 mod manifests;
+mod moving;
 #[allow(dead_code)]
 mod on_disk;
 mod quotas;

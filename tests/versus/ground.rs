@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apache::process;
+use crate::memory;
 
 const PREFIX: &str = "run-";
 /// statfs(2): a file system in memory.
@@ -89,6 +90,7 @@ fn clear_on_signals(directory: PathBuf) -> anyhow::Result<()> {
             }
         });
         process::kill_all_for_good();
+        memory::give_back();
         // A process that was killed may still write for a moment.
         for _ in 0..50 {
             if fs::remove_dir_all(&directory).is_ok() || !directory.exists() {

@@ -73,7 +73,8 @@ pub fn commit() -> String {
     format!("{commit}{mark}")
 }
 
-fn field(text: &str, name: &str) -> String {
+/// What a file of `name: value` lines says of `name`.
+pub fn field(text: &str, name: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(name));
     line.and_then(|line| line.split_once(':'))
         .map_or_else(|| "?".to_owned(), |(_, value)| value.trim().to_owned())

@@ -12,6 +12,7 @@ mod figure;
 mod generator;
 mod ground;
 mod machine;
+mod memory;
 mod outcome;
 #[allow(dead_code)]
 #[path = "../process/raw.rs"]
@@ -140,6 +141,7 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         .directory
         .join(if arguments.trial { "tries" } else { "results" });
     fs::create_dir_all(&results)?;
+    let _kept = memory::Kept::take();
     let place = Place {
         ground: Ground::take(&arguments.directory)?,
         flotilla: arguments.flotilla.clone(),

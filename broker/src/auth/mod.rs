@@ -1,9 +1,10 @@
-//! Who may come in, and who may do what: SCRAM and PLAIN exchanges, principals, access rules.
+//! Who may come in, and who may do what: SCRAM, PLAIN and OAUTHBEARER exchanges, principals, access rules.
 //!
 //! Pure: nonces, salts and the access rules are arguments, so that each exchange can be replayed in a test.
 
 pub mod acl;
 mod authorizer;
+pub mod oauth;
 pub mod plain;
 mod principal;
 pub mod scram;

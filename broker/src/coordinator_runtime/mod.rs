@@ -110,30 +110,7 @@ pub fn config(settings: &BrokerSettings) -> Config {
         commit_timeout_ms: ms(settings.offsets_commit_timeout_ms.into()),
         consumer: consumer_config(settings),
         share: share_group_config(settings),
-    }
-}
-
-/// The settings of share groups.
-fn share_group_config(settings: &BrokerSettings) -> group::share::Config {
-    let ms = |value: i32| u64::try_from(value).unwrap_or(0);
-    let defaults = group::share::Config::default();
-    group::share::Config {
-        session_timeout_ms: ms(settings.group_share_session_timeout_ms),
-        session_timeout_range_ms: (
-            ms(settings.group_share_min_session_timeout_ms),
-            ms(settings.group_share_max_session_timeout_ms),
-        ),
-        heartbeat_interval_ms: ms(settings.group_share_heartbeat_interval_ms),
-        heartbeat_interval_range_ms: (
-            ms(settings.group_share_min_heartbeat_interval_ms),
-            ms(settings.group_share_max_heartbeat_interval_ms),
-        ),
-        assignment_interval_ms: ms(settings.group_share_assignment_interval_ms),
-        assignment_interval_range_ms: (
-            ms(settings.group_share_min_assignment_interval_ms),
-            ms(settings.group_share_max_assignment_interval_ms),
-        ),
-        members_max: usize::try_from(settings.group_share_max_size).unwrap_or(defaults.members_max),
+        streams: streams_config(settings),
     }
 }
 
@@ -177,6 +154,58 @@ fn consumer_config(settings: &BrokerSettings) -> group::consumer::Config {
             true => defaults.assignors,
             false => assignors,
         },
+    }
+}
+
+/// The settings of share groups.
+fn share_group_config(settings: &BrokerSettings) -> group::share::Config {
+    let ms = |value: i32| u64::try_from(value).unwrap_or(0);
+    let range = |min, max| (ms(min), ms(max));
+    let defaults = group::share::Config::default();
+    group::share::Config {
+        session_timeout_ms: ms(settings.group_share_session_timeout_ms),
+        session_timeout_range_ms: range(
+            settings.group_share_min_session_timeout_ms,
+            settings.group_share_max_session_timeout_ms,
+        ),
+        heartbeat_interval_ms: ms(settings.group_share_heartbeat_interval_ms),
+        heartbeat_interval_range_ms: range(
+            settings.group_share_min_heartbeat_interval_ms,
+            settings.group_share_max_heartbeat_interval_ms,
+        ),
+        assignment_interval_ms: ms(settings.group_share_assignment_interval_ms),
+        assignment_interval_range_ms: range(
+            settings.group_share_min_assignment_interval_ms,
+            settings.group_share_max_assignment_interval_ms,
+        ),
+        members_max: usize::try_from(settings.group_share_max_size).unwrap_or(defaults.members_max),
+    }
+}
+
+/// The settings of streams groups.
+fn streams_config(settings: &BrokerSettings) -> group::streams::Config {
+    let ms = |value: i32| u64::try_from(value).unwrap_or(0);
+    let range = |min, max| (ms(min), ms(max));
+    group::streams::Config {
+        session_timeout_ms: ms(settings.group_streams_session_timeout_ms),
+        session_timeout_range_ms: range(
+            settings.group_streams_min_session_timeout_ms,
+            settings.group_streams_max_session_timeout_ms,
+        ),
+        heartbeat_interval_ms: ms(settings.group_streams_heartbeat_interval_ms),
+        heartbeat_interval_range_ms: range(
+            settings.group_streams_min_heartbeat_interval_ms,
+            settings.group_streams_max_heartbeat_interval_ms,
+        ),
+        assignment_interval_ms: ms(settings.group_streams_assignment_interval_ms),
+        assignment_interval_range_ms: range(
+            settings.group_streams_min_assignment_interval_ms,
+            settings.group_streams_max_assignment_interval_ms,
+        ),
+        initial_rebalance_delay_ms: ms(settings.group_streams_initial_rebalance_delay_ms),
+        standby_replicas: ms(settings.group_streams_num_standby_replicas),
+        standby_replicas_max: ms(settings.group_streams_max_standby_replicas),
+        members_max: usize::try_from(settings.group_streams_max_size).unwrap_or(usize::MAX),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::records::{BatchHeader, EndTransactionMarker, set_base_offset};
 use flotilla_protocol::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 use futures::future::BoxFuture;
@@ -18,6 +19,9 @@ use crate::{share, transaction};
 
 /// Whoever leads in this epoch does not come to read the log.
 const LOADS_FOR_EVER: LeaderEpoch = LeaderEpoch(i32::MAX);
+
+/// Whoever leads in this epoch has too few replicas to write anything.
+const WRITES_NOTHING: LeaderEpoch = LeaderEpoch(i32::MAX - 1);
 
 /// One partition's log and high watermark, kept in memory.
 #[derive(Default)]
@@ -58,6 +62,9 @@ impl Partition {
 impl Partitions for Arc<Partition> {
     fn append(&self, place: Place, batch: Bytes, _guard: Option<Guard>) -> Result<Offset, WriteError> {
         let mut log = self.log.lock();
+        if place.leader_epoch == WRITES_NOTHING {
+            return Err(WriteError::NotReplicated);
+        }
         if place.leader_epoch != log.epoch {
             return Err(WriteError::NotLeader);
         }
@@ -88,7 +95,7 @@ impl Partitions for Arc<Partition> {
         let partition = self.clone();
         Box::pin(async move {
             let _ = reached.wait_for(|offset| *offset >= end).await;
-            match partition.log.lock().epoch == place.leader_epoch {
+            match partition.log.lock().epoch == place.leader_epoch || place.leader_epoch == WRITES_NOTHING {
                 true => Ok(()),
                 false => Err(WriteError::NotLeader),
             }
@@ -100,7 +107,7 @@ impl Partitions for Arc<Partition> {
         if log.unreadable || place.leader_epoch == LOADS_FOR_EVER {
             return Box::pin(async { Err(ReadError::Storage("broken".to_owned())) });
         }
-        if place.leader_epoch != log.epoch {
+        if place.leader_epoch != log.epoch && place.leader_epoch != WRITES_NOTHING {
             return Box::pin(async { Err(ReadError::NotLeader) });
         }
         // One batch at a time, so that reading goes in several steps.
@@ -116,11 +123,11 @@ impl Partitions for Arc<Partition> {
     }
 }
 
-/// Groups over a partition in memory, without the initial delay. They lead nothing yet.
-pub(crate) fn groups(metadata: &Metadata) -> Arc<Groups> {
+/// Groups over a partition in memory, with these settings but without the initial delay. They lead nothing yet.
+pub(crate) fn groups(metadata: &Metadata, settings: &BrokerSettings) -> Arc<Groups> {
     let config = Config {
         initial_rebalance_delay_ms: 0,
-        ..Config::default()
+        ..super::config(settings)
     };
     Groups::new(metadata.clone(), Arc::new(Partition::new()), config).0
 }
@@ -140,7 +147,16 @@ pub(crate) fn share_states(metadata: &Metadata) -> Arc<ShareStates> {
 impl<M: Machine> Coordinators<M> {
     /// Leads partition 0 in the first epoch, and waits until it is loaded.
     pub(crate) async fn lead(&self, topic_id: Uuid) {
-        self.lead_in(topic_id, LeaderEpoch(0));
+        self.lead_and_load(topic_id, LeaderEpoch(0)).await;
+    }
+
+    /// Leads partition 0 with what is there, and has too few replicas to write anything more.
+    pub(crate) async fn lead_alone(&self, topic_id: Uuid) {
+        self.lead_and_load(topic_id, WRITES_NOTHING).await;
+    }
+
+    async fn lead_and_load(&self, topic_id: Uuid, epoch: LeaderEpoch) {
+        self.lead_in(topic_id, epoch);
         let mut phase = {
             let shards = self.shards.lock();
             shards[&PartitionIndex(0)].phase.clone()

@@ -38,6 +38,9 @@ pub enum Error {
     /// The regular expression is malformed, or needs too much memory.
     #[error("the regular expression is not valid")]
     InvalidRegex,
+    /// The topology of an application is one that cannot work (KIP-1071).
+    #[error("the topology is not valid")]
+    InvalidTopology,
     /// The request says what cannot be.
     #[error("the request is not valid")]
     InvalidRequest,

@@ -7,14 +7,19 @@
 //! Two rules hold throughout. Nothing that the log might still lose is shown: a reply that rests on a record is sent
 //! when that record is committed. And a record that could not be appended leaves no trace.
 
+mod assigned;
 mod classic;
 pub mod consumer;
 mod error;
+mod folded;
 mod offsets;
 mod record;
 mod shard;
 pub mod share;
+pub mod streams;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod timer;
 
 use std::sync::Arc;
@@ -61,6 +66,8 @@ pub struct Config {
     pub consumer: consumer::Config,
     /// How share groups behave.
     pub share: share::Config,
+    /// How streams groups behave.
+    pub streams: streams::Config,
 }
 
 impl Default for Config {
@@ -78,6 +85,7 @@ impl Default for Config {
             commit_timeout_ms: 5_000,
             consumer: consumer::Config::default(),
             share: share::Config::default(),
+            streams: streams::Config::default(),
         }
     }
 }

@@ -9,11 +9,12 @@ use flotilla_protocol::records::{
 };
 use flotilla_protocol::{LeaderEpoch, Offset};
 
+use super::Log;
 use super::aborted::{self, Aborted};
 use super::checkpoint::Durability;
 use super::error::{During, Error};
 use super::segment::{Active, FileKind, Sealed, finish_indexes, write_indexes};
-use super::{Log, PARTITION_METADATA};
+use super::sync::sync_names;
 
 /// Where batches went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +196,7 @@ impl Log {
             self.roll(now_ms)?;
         }
         if self.active.is_none() {
-            self.begin_segment(first.base_offset, now_ms)?;
+            self.begin_in_new_dir(first.base_offset, now_ms)?;
         }
         let active = self
             .active
@@ -283,6 +284,7 @@ impl Log {
     }
 
     fn end_segment(&mut self, active: &mut Active) -> Result<(), Error> {
+        self.sync_new_names()?;
         let disk = &*self.storage.disk;
         let path = FileKind::Log.path(&self.dir, active.base);
         disk.sync(&path).during_sync(&path)?;
@@ -297,18 +299,38 @@ impl Log {
 
     /// Creates an empty segment, durably.
     pub(super) fn begin_segment(&mut self, base: Offset, now_ms: i64) -> Result<(), Error> {
-        let disk = &*self.storage.disk;
-        let path = FileKind::Log.path(&self.dir, base);
-        disk.create(&path).during("create", &path)?;
+        self.create_segment(base, now_ms)?;
         if self.sealed.is_empty() {
             // The directory may be as new as the segment.
-            let metadata = self.dir.join(PARTITION_METADATA);
-            disk.sync(&metadata).during_sync(&metadata)?;
-            if let Some(parent) = self.dir.parent() {
-                disk.sync_dir(parent).during_sync(parent)?;
-            }
+            self.is_new = true;
+            return self.sync_new_names();
         }
-        disk.sync_dir(&self.dir).during_sync(&self.dir)?;
+        self.storage.disk.sync_dir(&self.dir).during_sync(&self.dir)
+    }
+
+    /// Makes the names of a log durable that was made a moment ago.
+    pub(super) fn sync_new_names(&mut self) -> Result<(), Error> {
+        if self.is_new {
+            sync_names(&*self.storage.disk, &self.dir)?;
+            self.is_new = false;
+        }
+        Ok(())
+    }
+
+    /// Creates the segment of a log that has none. Its names are synced with what is appended to it: where thousands of partitions
+    /// are new, that is done by those who sync, and for many at once.
+    fn begin_in_new_dir(&mut self, base: Offset, now_ms: i64) -> Result<(), Error> {
+        if !self.sealed.is_empty() {
+            return self.begin_segment(base, now_ms);
+        }
+        self.create_segment(base, now_ms)?;
+        self.is_new = true;
+        Ok(())
+    }
+
+    fn create_segment(&mut self, base: Offset, now_ms: i64) -> Result<(), Error> {
+        let path = FileKind::Log.path(&self.dir, base);
+        self.storage.disk.create(&path).during("create", &path)?;
         self.changed = true;
         self.active = Some(Active::new(base, now_ms));
         Ok(())

@@ -128,6 +128,12 @@ impl Epochs {
         self.entries.clear();
     }
 
+    /// Has the entries of `other` from now on.
+    pub(super) fn take_over(&mut self, other: &Self) {
+        self.entries.clone_from(&other.entries);
+        self.changed = true;
+    }
+
     /// Makes the file hold these entries; does nothing where it holds them already.
     pub(super) fn persist(
         &mut self,

@@ -91,6 +91,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Where a log is to be moved, something else lies.
+    #[error("{path} is in the way: look what it is, and move it out of the data directory", path = path.display())]
+    InTheWay {
+        /// The directory.
+        path: PathBuf,
+    },
     /// An earlier error has left the log in a state that nothing may be added to.
     #[error("the log in {path} has failed before and takes no more records", path = path.display())]
     Failed {

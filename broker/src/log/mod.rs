@@ -13,7 +13,7 @@ mod checkpoint;
 mod cold;
 mod compaction;
 mod damage;
-mod disk;
+pub(crate) mod disk;
 mod epochs;
 mod error;
 mod index;
@@ -23,6 +23,7 @@ mod mend;
 mod producers;
 mod read;
 mod recovery;
+mod relocation;
 mod retention;
 mod scan;
 mod segment;
@@ -56,12 +57,13 @@ pub use inspection::{Inspected, Inspection};
 pub use mend::{Mended, Unfit};
 pub use read::{Plan, Read};
 pub use recovery::{Cut, OpenOptions, Recovery};
+pub use relocation::{NotReplaced, moves_of, take_away};
 pub use retention::Deleted;
 pub use sync::SyncHandle;
 pub use tail::TailBudget;
 pub use timestamp::{Found, Search, Target};
 pub use torn::has_unwritten_sector;
-pub use volume::{Identity, Opened, PartitionDir, State, Volume, VolumeError, VolumeOptions};
+pub use volume::{Identity, Opened, PartitionDir, State, Volume, VolumeError, VolumeOptions, copy_name};
 
 use checkpoint::Durability;
 use error::During;
@@ -182,6 +184,8 @@ pub struct Log {
     was_lowered: bool,
     /// Something is to be written before the log can be closed cleanly.
     changed: bool,
+    /// The names of the directory and of the first segment are not synced yet.
+    is_new: bool,
     failed: bool,
 }
 
@@ -319,12 +323,8 @@ impl Log {
     pub fn sync_handle(&self) -> Option<SyncHandle> {
         let active = self.active.as_ref().filter(|_| self.synced_end < self.log_end)?;
         let path = FileKind::Log.path(&self.dir, active.base);
-        Some(SyncHandle::new(
-            &self.storage.disk,
-            path,
-            self.log_end,
-            &self.generation,
-        ))
+        let handle = SyncHandle::new(&self.storage.disk, path, self.log_end, &self.generation);
+        Some(handle.with_names(self.is_new.then(|| Arc::clone(&self.dir))))
     }
 
     /// Notes that [`SyncHandle::sync`] has returned without an error. Where the log was truncated meanwhile, the sync
@@ -332,6 +332,7 @@ impl Log {
     pub fn mark_synced(&mut self, handle: &SyncHandle) {
         if handle.is_current() {
             self.synced_end = self.synced_end.max(handle.end().min(self.log_end));
+            self.is_new &= !handle.holds_names();
         }
     }
 
@@ -382,18 +383,7 @@ impl Log {
     pub fn delete(mut self, unique: Uuid) -> Result<PathBuf, Error> {
         self.generation.advance();
         self.tail.clear();
-        let name = self
-            .dir
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let deleted = self.dir.with_file_name(volume::deleted_name(name, unique));
-        let disk = &*self.storage.disk;
-        disk.rename(&self.dir, &deleted).during("rename", &self.dir)?;
-        if let Some(parent) = self.dir.parent() {
-            disk.sync_dir(parent).during_sync(parent)?;
-        }
-        Ok(deleted)
+        take_away(&*self.storage.disk, &self.dir, unique)
     }
 }
 

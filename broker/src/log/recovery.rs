@@ -97,6 +97,7 @@ impl Log {
             cleaned_to: compaction::load(disk, dir).during("read", dir)?,
             was_lowered: false,
             changed: false,
+            is_new: false,
             failed: false,
         };
         let mut recovery = Recovery::default();

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flotilla_protocol::Offset;
 
+use super::PARTITION_METADATA;
 use super::disk::Disk;
-use super::error::Error;
+use super::error::{During, Error};
 
 /// Counts how often the log threw away what was appended, so that a sync of before is not taken for one of after.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub struct SyncHandle {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     end: Offset,
+    /// The partition's directory, where its names and those in it are not synced yet.
+    new_dir: Option<Arc<Path>>,
     generation: Generation,
     taken_at: u64,
 }
@@ -41,9 +44,20 @@ impl SyncHandle {
             disk,
             path,
             end,
+            new_dir: None,
             generation,
             taken_at,
         }
+    }
+
+    /// Syncs the names of what lies in `dir` too, and its own.
+    pub(super) fn with_names(mut self, dir: Option<Arc<Path>>) -> Self {
+        self.new_dir = dir;
+        self
+    }
+
+    pub(super) fn holds_names(&self) -> bool {
+        self.new_dir.is_some()
     }
 
     /// The end of the log when the handle was taken.
@@ -63,6 +77,9 @@ impl SyncHandle {
     /// # Errors
     /// [`Error::Sync`]: the volume has to be taken offline, and the sync must not be tried again.
     pub fn sync(&self) -> Result<(), Error> {
+        if let Some(dir) = &self.new_dir {
+            sync_names(&*self.disk, dir).or_else(|error| self.unless_removed(error))?;
+        }
         match self.disk.sync(&self.path) {
             Ok(()) => Ok(()),
             // The log itself took the file away; what was in it needs no sync any more.
@@ -74,7 +91,27 @@ impl SyncHandle {
         }
     }
 
+    /// The log itself took the directory away, if it is gone.
+    fn unless_removed(&self, error: Error) -> Result<(), Error> {
+        match &error {
+            Error::Sync { source, .. } if source.kind() == io::ErrorKind::NotFound && !self.is_current() => {
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
     pub(super) fn is_current(&self) -> bool {
         self.generation.now() == self.taken_at
     }
+}
+
+/// Makes the directory of a partition durable that may be new: itself, what is in it, and whose it is.
+pub(super) fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let metadata = dir.join(PARTITION_METADATA);
+    disk.sync(&metadata).during_sync(&metadata)?;
+    if let Some(parent) = dir.parent() {
+        disk.sync_dir(parent).during_sync(parent)?;
+    }
+    disk.sync_dir(dir).during_sync(dir)
 }

@@ -4,6 +4,7 @@ mod compacting;
 mod crash;
 mod damage;
 mod ends;
+mod moving;
 mod reading;
 mod retaining;
 mod writing;

@@ -58,6 +58,7 @@ impl Log {
     }
 
     fn cut(&mut self, offset: Offset, (position, end): (u64, Offset)) -> Result<(), Error> {
+        self.sync_new_names()?;
         // Newest first: what a crash leaves behind has no hole.
         while let Some(active) = self.active.take_if(|active| active.base >= offset) {
             active.replaced.set();

@@ -1,5 +1,7 @@
 //! A data directory: whose it is, who uses it, what lies in it, and whether it can be written to.
 
+mod names;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,10 @@ use super::checkpoint::{self, Offsets, ReadError};
 use super::disk::{Disk, Lock};
 use super::error::{self, Error, Severity, is_full};
 use super::recovery::read_topic_id;
+use names::{is_deleted_name, parse_copy, parse_partition};
+
+pub use names::copy_name;
+pub(super) use names::deleted_name;
 
 const META_PROPERTIES: &str = "meta.properties";
 const LOCK: &str = ".lock";
@@ -18,9 +24,6 @@ const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const START_OFFSETS: &str = "log-start-offset-checkpoint";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
-const DELETED_SUFFIX: &str = "-delete";
-/// What file systems allow for a name.
-const NAME_BYTES_MAX: usize = 255;
 /// What is kept free where nobody says otherwise: a hundredth of the file system, within these bounds.
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
 const RESERVE_BYTES_MAX: u64 = 1 << 30;
@@ -150,6 +153,8 @@ pub struct Opened {
     pub clean: bool,
     /// The partitions that lie here.
     pub partitions: Vec<PartitionDir>,
+    /// Copies of partitions that were being moved here (KIP-113).
+    pub copies: Vec<PartitionDir>,
     /// Where logs begin.
     pub start_offsets: Offsets,
     /// Up to where logs were synced.
@@ -326,7 +331,7 @@ impl Volume {
             disk.sync_all(&self.path)
         };
         synced.map_err(because(&self.path))?;
-        let mut partitions = Vec::new();
+        let (mut partitions, mut copies) = (Vec::new(), Vec::new());
         for entry in disk.list(&self.path).map_err(because(&self.path))? {
             let path = self.path.join(&entry.name);
             if !entry.is_dir {
@@ -334,26 +339,37 @@ impl Volume {
             }
             if is_deleted_name(&entry.name) {
                 disk.remove_dir(&path).map_err(because(&path))?;
-            } else if let Some((topic, partition)) = parse_partition(&entry.name) {
-                let topic_id = match read_topic_id(disk, &path) {
-                    Ok(topic_id) => topic_id,
-                    Err(Error::Io { path, source, .. }) => return Err(because(&path)(source)),
-                    Err(_) => None,
-                };
-                partitions.push(PartitionDir {
-                    topic,
-                    partition,
-                    path,
-                    topic_id,
-                });
+            } else if let Some(named) = parse_partition(&entry.name) {
+                partitions.push(self.partition_found(named, path)?);
+            } else if let Some(named) = parse_copy(&entry.name) {
+                copies.push(self.partition_found(named, path)?);
             }
         }
         Ok(Opened {
             clean,
             partitions,
+            copies,
             start_offsets: self.read_offsets(START_OFFSETS)?,
             recovery_points: self.read_offsets(RECOVERY_POINTS)?,
             high_watermarks: self.read_offsets(HIGH_WATERMARKS)?,
+        })
+    }
+
+    fn partition_found(
+        &self,
+        (topic, partition): (String, PartitionIndex),
+        path: PathBuf,
+    ) -> Result<PartitionDir, VolumeError> {
+        let topic_id = match read_topic_id(&*self.disk, &path) {
+            Ok(topic_id) => topic_id,
+            Err(Error::Io { path, source, .. }) => return Err(because(&path)(source)),
+            Err(_) => None,
+        };
+        Ok(PartitionDir {
+            topic,
+            partition,
+            path,
+            topic_id,
         })
     }
 
@@ -406,7 +422,7 @@ impl Volume {
     /// # Errors
     /// Those of the disk. The next start looks through the logs then.
     pub fn mark_clean(&self) -> Result<(), Error> {
-        error::During::during_sync(self.disk.sync_all(&self.path), &self.path)?;
+        self.sync()?;
         let path = self.path.join(CLEAN_SHUTDOWN);
         error::During::during(
             checkpoint::replace(&*self.disk, &path, b"{\"version\":0}"),
@@ -488,6 +504,14 @@ impl Volume {
         state.clone()
     }
 
+    /// Makes everything durable that was written to any file on the file system, names included. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Sync`].
+    pub fn sync(&self) -> Result<(), Error> {
+        error::During::during_sync(self.disk.sync_all(&self.path), &self.path)
+    }
+
     /// Takes note of what went wrong with a log: the volume becomes read-only, or goes offline for good, as the
     /// error says.
     pub fn note(&self, error: &Error) -> Severity {
@@ -564,32 +588,6 @@ fn parse_identity(text: &str) -> Result<Identity, String> {
         broker_id: BrokerId(get("node.id")?.parse().map_err(|_| wrong("node.id"))?),
         directory_id: get("directory.id")?.parse().map_err(|_| wrong("directory.id"))?,
     })
-}
-
-/// Topic and partition from the name of a directory.
-fn parse_partition(name: &str) -> Option<(String, PartitionIndex)> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let digits =
-        !topic.is_empty() && !partition.is_empty() && partition.bytes().all(|digit| digit.is_ascii_digit());
-    let partition = digits.then(|| partition.parse().ok()).flatten()?;
-    Some((topic.to_owned(), PartitionIndex(partition)))
-}
-
-/// What the directory of a partition is called once it is deleted. No topic can have that name: a dot and 32
-/// hexadecimal digits, and then no number.
-pub(super) fn deleted_name(name: &str, unique: Uuid) -> String {
-    let unique: String = unique.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let suffix = format!(".{unique}{DELETED_SUFFIX}");
-    let kept: String = name.chars().take(NAME_BYTES_MAX - suffix.len()).collect();
-    format!("{kept}{suffix}")
-}
-
-fn is_deleted_name(name: &str) -> bool {
-    name.strip_suffix(DELETED_SUFFIX)
-        .and_then(|name| name.rsplit_once('.'))
-        .is_some_and(|(_, unique)| {
-            unique.len() == 32 && unique.bytes().all(|digit| digit.is_ascii_hexdigit())
-        })
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ pub const GROUP_FEATURE: &str = "group.version";
 /// The feature that says whether there are share groups (KIP-932).
 pub const SHARE_FEATURE: &str = "share.version";
 
+/// The feature that says whether there are streams groups (KIP-1071).
+pub const STREAMS_FEATURE: &str = "streams.version";
+
 /// A feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
@@ -41,6 +44,12 @@ pub const FEATURES: &[Feature] = &[
     },
     Feature {
         name: SHARE_FEATURE,
+        oldest: 0,
+        newest: 1,
+        default: 1,
+    },
+    Feature {
+        name: STREAMS_FEATURE,
         oldest: 0,
         newest: 1,
         default: 1,

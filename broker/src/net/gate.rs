@@ -285,6 +285,7 @@ impl Token {
                 mechanism,
                 user,
                 reason,
+                told,
             } => {
                 metrics.authenticated(mechanism.name(), Outcome::Refused);
                 tracing::info!(
@@ -296,7 +297,7 @@ impl Token {
                 let delay_ms = shared.broker.settings().connection_failed_authentication_delay_ms;
                 tokio::time::sleep(Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0))).await;
                 let answer = match header {
-                    Some(header) => write(&header, &sasl_authenticate::failure(mechanism.name()))?,
+                    Some(header) => write(&header, &sasl_authenticate::failure(mechanism.name(), told))?,
                     None => Answer::Silent,
                 };
                 Ok(Passed {

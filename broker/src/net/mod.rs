@@ -9,6 +9,7 @@ mod budget;
 mod connection;
 mod gate;
 mod inbox;
+mod jwks;
 mod listener;
 mod registry;
 mod sasl;
@@ -23,6 +24,7 @@ use crate::metadata::changed_users;
 use crate::telemetry::{CloseReason, ListenerMetrics};
 use budget::Budget;
 use flotilla_control::config::{self, Authentication, BrokerConfig};
+use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::Uuid;
 use registry::Registry;
 use std::io;
@@ -34,6 +36,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Where the keys are that tokens are checked with.
+const JWKS_URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
 /// The limit of request bytes in flight where `queued.max.request.bytes` sets none.
 const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// The same for clients that have not authenticated yet.
@@ -66,6 +70,9 @@ pub enum Error {
         /// What is wrong.
         source: TlsError,
     },
+    /// The keys that tokens are checked with have no address.
+    #[error("sasl.oauthbearer.jwks.endpoint.url: {0}")]
+    Keys(String),
     /// It asks for something that it cannot have.
     #[error("listener `{listener}`: {reason}")]
     Config {
@@ -158,6 +165,18 @@ impl Sockets {
                 return Err(wrong(
                     "PLAIN shows passwords on the way: give the listener TLS, or use SCRAM",
                 ));
+            }
+            if ways.contains(&Authentication::OauthBearer) {
+                if listener.tls.is_none() {
+                    return Err(wrong(
+                        "OAUTHBEARER shows tokens on the way: give the listener TLS",
+                    ));
+                }
+                if config.setting(JWKS_URL).is_none_or(str::is_empty) {
+                    return Err(wrong(
+                        "OAUTHBEARER needs keys to check tokens with: set `sasl.oauthbearer.jwks.endpoint.url`",
+                    ));
+                }
             }
             if mtls && !has_authority {
                 return Err(wrong(
@@ -296,7 +315,7 @@ impl Net {
             .map(Duration::from_millis);
         let budget = Budget::new(budget);
         let unauthenticated_budget = Budget::new(UNAUTHENTICATED_BYTES_MAX);
-        let secrets = Arc::new(sasl::Secrets::new());
+        let secrets = Arc::new(sasl::Secrets::new(net.read_keys(&settings, &sockets)?));
         let (replication, replication_tls) = sockets.replication;
         let shared = |name: &str, role, tls, ways: &[Authentication]| Shared {
             patience,
@@ -345,6 +364,20 @@ impl Net {
             .iter()
             .find(|(name, _)| name == listener)
             .map(|(_, address)| *address)
+    }
+
+    /// Begins to read the keys that tokens are checked with, where a listener takes any.
+    fn read_keys(&self, settings: &BrokerSettings, sockets: &Sockets) -> Result<Option<jwks::Keys>, Error> {
+        let takes_tokens = sockets
+            .clients
+            .iter()
+            .any(|(config, ..)| config.authentication.contains(&Authentication::OauthBearer));
+        if !takes_tokens {
+            return Ok(None);
+        }
+        let (keys, reader) = jwks::keys(settings).map_err(|error| Error::Keys(error.to_string()))?;
+        self.tasks.spawn(reader.run(self.stop.clone()));
+        Ok(Some(keys))
     }
 
     fn serve(&self, socket: TcpListener, shared: Arc<Shared>) {

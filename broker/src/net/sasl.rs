@@ -1,9 +1,11 @@
-//! How a connection authenticates with SASL (KIP-12, KIP-43, KIP-48, KIP-84, KIP-152, KIP-368).
+//! How a connection authenticates with SASL (KIP-12, KIP-43, KIP-48, KIP-84, KIP-152, KIP-255, KIP-368, KIP-768).
 //!
 //! SaslHandshake chooses a mechanism. After version 0 of it tokens come bare, each in a frame of its own; after version 1
 //! they come inside SaslAuthenticate.
 
+use super::jwks::Keys;
 use super::registry::{Proof, in_metadata};
+use crate::auth::oauth;
 use crate::auth::plain::Plain;
 use crate::auth::scram::{self, Challenge, ClientFirst, Credential};
 use crate::auth::token;
@@ -22,6 +24,7 @@ use tokio::sync::Semaphore;
 pub(super) enum Mechanism {
     Plain,
     Scram(scram::Mechanism),
+    OauthBearer,
 }
 
 impl Mechanism {
@@ -29,11 +32,12 @@ impl Mechanism {
         match self {
             Self::Plain => "PLAIN",
             Self::Scram(mechanism) => mechanism.name(),
+            Self::OauthBearer => "OAUTHBEARER",
         }
     }
 
-    /// Of a listener's authentications, in their order. PLAIN is left out without TLS: it shows the password to
-    /// everybody on the way.
+    /// Of a listener's authentications, in their order. PLAIN and OAUTHBEARER are left out without TLS: they show
+    /// passwords and tokens to everybody on the way.
     pub(super) fn of_listener(authentication: &[Authentication], tls: bool) -> Vec<Self> {
         authentication
             .iter()
@@ -41,6 +45,7 @@ impl Mechanism {
                 Authentication::ScramSha256 => Some(Self::Scram(scram::Mechanism::Sha256)),
                 Authentication::ScramSha512 => Some(Self::Scram(scram::Mechanism::Sha512)),
                 Authentication::Plain => tls.then_some(Self::Plain),
+                Authentication::OauthBearer => tls.then_some(Self::OauthBearer),
                 Authentication::Mtls => None,
             })
             .collect()
@@ -52,6 +57,8 @@ pub(super) struct Secrets {
     random: SystemRandom,
     /// Salting a password takes milliseconds of a processor: so many at a time.
     checks: Semaphore,
+    /// With which tokens are checked; none where no listener takes any.
+    keys: Option<Keys>,
 }
 
 /// The passwords that are salted at a time, of PLAIN and of delegation tokens.
@@ -59,10 +66,11 @@ const CHECKS_MAX: usize = 2;
 const NONCE_BYTES: usize = 24;
 
 impl Secrets {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(keys: Option<Keys>) -> Self {
         Self {
             random: SystemRandom::new(),
             checks: Semaphore::new(CHECKS_MAX),
+            keys,
         }
     }
 
@@ -91,9 +99,11 @@ pub(super) struct Exchange {
     pub(super) mechanism: Mechanism,
     /// Whether tokens come without SaslAuthenticate around them.
     pub(super) bare: bool,
-    challenge: Option<Challenge>,
+    challenge: Option<Box<Challenge>>,
     /// The delegation token that the client says it has, by its id.
     token: Option<String>,
+    /// Why its JSON Web Token was refused. It was told that, and has to answer once more.
+    refused: Option<String>,
 }
 
 /// Where an exchange stands after a token.
@@ -115,6 +125,8 @@ pub(super) enum Step {
         mechanism: Mechanism,
         user: Option<String>,
         reason: String,
+        /// What the client hears, where that is not what all clients hear.
+        told: Option<String>,
     },
 }
 
@@ -125,6 +137,7 @@ impl Exchange {
             bare,
             challenge: None,
             token: None,
+            refused: None,
         }
     }
 
@@ -132,6 +145,7 @@ impl Exchange {
     pub(super) async fn step(self, token: &[u8], broker: &Broker, secrets: &Secrets) -> Step {
         match self.mechanism {
             Mechanism::Plain => check_password(token, broker, secrets).await,
+            Mechanism::OauthBearer => self.step_oauth(token, broker, secrets).await,
             Mechanism::Scram(mechanism) => self.step_scram(mechanism, token, broker, secrets).await,
         }
     }
@@ -147,6 +161,7 @@ impl Exchange {
             mechanism: self.mechanism,
             user: user.map(ToOwned::to_owned),
             reason: error.to_string(),
+            told: None,
         };
         let Some(challenge) = self.challenge else {
             let first = match ClientFirst::parse(token) {
@@ -164,7 +179,7 @@ impl Exchange {
             let message = challenge.message().to_owned();
             return Step::Continue(
                 Self {
-                    challenge: Some(challenge),
+                    challenge: Some(Box::new(challenge)),
                     token,
                     ..self
                 },
@@ -191,6 +206,77 @@ impl Exchange {
             },
             Err(error) => refused(Some(challenge.user()), error),
         }
+    }
+}
+
+impl Exchange {
+    /// One message and an empty answer; or, for a token that is not taken, an answer that says so, and another message (RFC 7628,
+    /// 3.2.3).
+    async fn step_oauth(self, message: &[u8], broker: &Broker, secrets: &Secrets) -> Step {
+        let mechanism = self.mechanism;
+        let refused = |user: Option<String>, reason: String, told: Option<String>| Step::Refused {
+            mechanism,
+            user,
+            reason,
+            told,
+        };
+        if let Some(reason) = self.refused {
+            return refused(None, reason, Some(oauth::invalid_token()));
+        }
+        let first = match oauth::ClientFirst::parse(message) {
+            Ok(first) => first,
+            Err(error) => return refused(None, error.to_string(), None),
+        };
+        match check_bearer(first.token, broker, secrets).await {
+            Ok(bearer) if !first.authorization_id.is_empty() && first.authorization_id != bearer.user => {
+                refused(
+                    Some(bearer.user),
+                    "authorization id differs from the token's user".to_owned(),
+                    None,
+                )
+            }
+            Ok(bearer) => Step::Accepted {
+                user: bearer.user,
+                proof: Proof::Bearer,
+                mechanism,
+                last: String::new(),
+                expires_ms: Some(bearer.expires_ms),
+            },
+            Err(error) => {
+                let again = Self {
+                    refused: Some(error.to_string()),
+                    ..self
+                };
+                Step::Continue(again, oauth::invalid_token())
+            }
+        }
+    }
+}
+
+/// Whom a JSON Web Token names. Keys are read anew for one that is signed by a key that is not known yet.
+async fn check_bearer(
+    token: &str,
+    broker: &Broker,
+    secrets: &Secrets,
+) -> Result<oauth::Bearer, oauth::Refused> {
+    let settings = broker.settings();
+    let issuer = &settings.sasl_oauthbearer_expected_issuer;
+    let expected = oauth::Expected {
+        audiences: settings.sasl_oauthbearer_expected_audience.clone(),
+        issuer: (!issuer.is_empty()).then(|| issuer.clone()),
+        clock_skew_seconds: settings.sasl_oauthbearer_clock_skew_seconds.into(),
+        sub_claim: settings.sasl_oauthbearer_sub_claim_name.clone(),
+        scope_claim: settings.sasl_oauthbearer_scope_claim_name.clone(),
+    };
+    let keys = secrets.keys.as_ref();
+    let known = keys.map(Keys::now).unwrap_or_default();
+    let first = oauth::verify(token, &known, &expected, now_ms());
+    let (Err(oauth::Refused::UnknownKey(_)), Some(keys)) = (&first, keys) else {
+        return first;
+    };
+    match keys.renewed().await {
+        Some(renewed) => oauth::verify(token, &renewed, &expected, now_ms()),
+        None => first,
     }
 }
 
@@ -236,6 +322,7 @@ async fn check_password(token: &[u8], broker: &Broker, secrets: &Secrets) -> Ste
                 mechanism,
                 user: None,
                 reason: error.to_string(),
+                told: None,
             };
         }
     };
@@ -267,6 +354,7 @@ async fn check_password(token: &[u8], broker: &Broker, secrets: &Secrets) -> Ste
             mechanism,
             user: Some(user),
             reason: "invalid credentials".into(),
+            told: None,
         }
     }
 }
@@ -279,10 +367,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_is_served_over_tls_only() {
+    fn what_shows_secrets_is_served_over_tls_only() {
         let ways = [
             Authentication::Plain,
             Authentication::Mtls,
+            Authentication::OauthBearer,
             Authentication::ScramSha256,
         ];
         let names = |tls| -> Vec<_> {
@@ -291,13 +380,13 @@ mod tests {
                 .map(Mechanism::name)
                 .collect()
         };
-        assert_eq!(names(true), ["PLAIN", "SCRAM-SHA-256"]);
+        assert_eq!(names(true), ["PLAIN", "OAUTHBEARER", "SCRAM-SHA-256"]);
         assert_eq!(names(false), ["SCRAM-SHA-256"]);
     }
 
     #[test]
     fn nonces_differ_and_are_printable() {
-        let secrets = Secrets::new();
+        let secrets = Secrets::new(None);
         let (one, other) = (secrets.nonce(), secrets.nonce());
         assert_ne!(one, other);
         assert!(

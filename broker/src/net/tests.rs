@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod hostile;
+mod oauth;
 mod revocation;
 mod security;
 mod setup;

@@ -384,12 +384,14 @@ impl Hosted {
             Effect::Truncate(to) => {
                 tracing::info!(topic = %place.0, partition = place.1, offset = to.0, "truncating to the leader's log");
                 state.log.truncate_to(to)?;
+                state.lowest_end = state.lowest_end.min(state.log.log_end());
                 state.high_watermark = state.high_watermark.min(to);
                 state.wake_all();
             }
             Effect::StartOver(at) => {
                 tracing::info!(topic = %place.0, partition = place.1, offset = at.0, "starting over from the leader's log");
                 state.log.start_over_at(at)?;
+                state.lowest_end = state.lowest_end.min(at);
                 state.high_watermark = at;
                 state.wake_all();
             }

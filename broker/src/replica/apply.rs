@@ -47,6 +47,9 @@ impl Replicas {
         for change in gone.iter().filter(|change| is_mine(change.old.as_deref(), me.0)) {
             self.drop_replica(key_of(change));
         }
+        for change in gone.iter().filter(|change| change.new.is_none()) {
+            self.inner.moves.forget_wish(key_of(change));
+        }
         let mut configs_of = BTreeMap::new();
         for change in &changed {
             if let Some(partition) = &change.new {
@@ -225,7 +228,7 @@ impl Replicas {
         config: &Arc<TopicConfig>,
     ) -> Result<Arc<Hosted>, log::Error> {
         self.drop_namesake(key, topic);
-        let volume = self.volume_of(key, topic);
+        let volume = &self.volume_of(key, topic);
         let options = OpenOptions {
             topic_id: key.topic_id,
             config: log_config(config, &self.settings()),
@@ -251,11 +254,13 @@ impl Replicas {
             flotilla_protocol::Offset(0),
         );
         self.inner.partitions.write().insert(key, hosted.clone());
+        self.inner.moves.forget_wish(key);
         Ok(hosted)
     }
 
-    /// Where the partition's directory is already, though it could not say whose it is; else the emptiest.
-    fn volume_of(&self, key: PartitionKey, topic: &str) -> &Arc<Volume> {
+    /// Where the partition's directory is already, though it could not say whose it is; else where somebody wants it to be, else the
+    /// emptiest.
+    fn volume_of(&self, key: PartitionKey, topic: &str) -> Arc<Volume> {
         let has_it = |volume: &&Arc<Volume>| {
             let dir = volume.files().partition_dir(topic, key.partition);
             volume.health() != Health::Offline && volume.files().disk().list(&dir).is_ok()
@@ -264,7 +269,9 @@ impl Replicas {
             .volumes
             .iter()
             .find(has_it)
-            .unwrap_or_else(|| self.emptiest_volume())
+            .cloned()
+            .or_else(|| self.inner.moves.wish(key))
+            .unwrap_or_else(|| self.emptiest_volume().clone())
     }
 
     /// The volume with the fewest partitions, of those that work best.
@@ -272,10 +279,10 @@ impl Replicas {
         if let [only] = self.inner.volumes.as_slice() {
             return only;
         }
-        let mut counts: BTreeMap<&std::path::Path, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<std::path::PathBuf, usize> = BTreeMap::new();
         let all = self.all();
         for hosted in &all {
-            *counts.entry(hosted.volume().dir()).or_default() += 1;
+            *counts.entry(hosted.volume().dir().to_owned()).or_default() += 1;
         }
         self.inner
             .volumes
@@ -325,6 +332,7 @@ impl Replicas {
 
     fn drop_replica(&self, key: PartitionKey) {
         self.inner.fetchers.unassign(key);
+        self.inner.moves.give_up(key);
         let Some(hosted) = self.inner.partitions.write().remove(&key) else {
             return;
         };
@@ -333,12 +341,7 @@ impl Replicas {
         let Some(log) = log else { return };
         let unique = Uuid(*uuid::Uuid::new_v4().as_bytes());
         match log.delete(unique) {
-            Ok(dir) => {
-                if let Err(error) = hosted.volume().files().disk().remove_dir(&dir) {
-                    // The next start removes it.
-                    tracing::warn!(path = %dir.display(), "a deleted partition cannot be removed yet: {error}");
-                }
-            }
+            Ok(dir) => self.remove_dir(&hosted.volume(), &dir),
             Err(error) => hosted.disk_failed(&error),
         }
     }

@@ -32,8 +32,10 @@ pub struct LogDirPartition {
     pub key: PartitionKey,
     /// Bytes of its batches.
     pub size_bytes: u64,
-    /// How far it is behind what it knows as committed.
+    /// How far it is behind what it knows as committed; a copy: behind the log that it is made from.
     pub lag: i64,
+    /// It is a copy that is to take the place of the replica on another volume (KIP-113).
+    pub is_copy: bool,
 }
 
 impl Replicas {
@@ -90,9 +92,11 @@ impl Replicas {
                 key: hosted.key(),
                 size_bytes: state.log.size_bytes(),
                 lag: (state.high_watermark.0 - state.log.log_end().0).max(0),
+                is_copy: false,
             });
         }
         for dir in &mut dirs {
+            dir.partitions.extend(self.copies_on(&dir.path));
             dir.partitions
                 .sort_by(|a, b| (&a.topic, a.key.partition).cmp(&(&b.topic, b.key.partition)));
         }

@@ -42,6 +42,8 @@ struct State {
     closing: bool,
     /// Being compacted.
     busy: BTreeSet<PartitionKey>,
+    /// Not to be compacted: being moved to another volume.
+    paused: BTreeSet<PartitionKey>,
     held: BTreeMap<PartitionKey, Held>,
 }
 
@@ -118,6 +120,18 @@ impl Cleaner {
     /// A log was mended: it need not be left alone any longer.
     pub(super) fn release(&self, key: PartitionKey) {
         self.state.lock().held.remove(&key);
+    }
+
+    /// The log is not compacted from here on. False: it is being compacted at the moment.
+    pub(super) fn pause(&self, key: PartitionKey) -> bool {
+        let mut state = self.state.lock();
+        state.paused.insert(key);
+        !state.busy.contains(&key)
+    }
+
+    /// The log may be compacted again.
+    pub(super) fn resume(&self, key: PartitionKey) {
+        self.state.lock().paused.remove(&key);
     }
 
     fn is_stopped(&self) -> bool {
@@ -301,7 +315,8 @@ impl Replicas {
         }
         while let Some((hosted, cleanable)) = found.pop() {
             let key = hosted.key();
-            if !state.held.contains_key(&key) && state.busy.insert(key) {
+            let is_free = !state.held.contains_key(&key) && !state.paused.contains(&key);
+            if is_free && state.busy.insert(key) {
                 drop(state);
                 return Some((hosted, cleanable, Busy(cleaner, key)));
             }
@@ -402,7 +417,8 @@ impl Hosted {
     /// Whether a segment can be written beside those that it replaces. Half of what the volume keeps free is for this: a full
     /// volume may become less so.
     fn check_room(&self, needed_bytes: u64) -> Result<(), CleanError> {
-        let files = self.volume().files();
+        let volume = self.volume();
+        let files = volume.files();
         let kept_bytes = files.reserve_bytes() / 2;
         let space = files
             .disk()

@@ -220,7 +220,7 @@ pub(super) fn collect(replicas: &Replicas, lane: &Lane, leader: BrokerId) -> Col
                 continue;
             }
             Err(Rests::Unsynced) => {
-                note_dirty(&mut dirty, hosted.volume());
+                note_dirty(&mut dirty, &hosted.volume());
                 continue;
             }
             Err(Rests::Idle) => continue,
@@ -409,7 +409,7 @@ pub(super) fn append(
         }
         let appended = hosted.fetched(&ask, &fetched);
         if appended && hosted.waits_for_sync() {
-            note_dirty(&mut dirty, hosted.volume());
+            note_dirty(&mut dirty, &hosted.volume());
         }
     }
     if throttled_bytes > 0 {

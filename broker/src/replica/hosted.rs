@@ -63,7 +63,8 @@ impl Shared {
 pub struct Hosted {
     key: PartitionKey,
     topic: Arc<str>,
-    volume: Arc<Volume>,
+    /// Changes only while the state is locked.
+    volume: ArcSwap<Volume>,
     pub(super) shared: Arc<Shared>,
     config: ArcSwap<TopicConfig>,
     sync_queued: AtomicBool,
@@ -81,6 +82,8 @@ pub(super) struct State {
     pub log: Log,
     pub role: Role,
     pub high_watermark: Offset,
+    /// The lowest end that the log was cut to since a copy of it was made to follow it last (KIP-113).
+    pub lowest_end: Offset,
     pub watchers: Watchers,
     /// What producers have to send again first.
     pub refused: Refused,
@@ -203,7 +206,7 @@ impl Hosted {
         Arc::new(Self {
             key,
             topic,
-            volume,
+            volume: ArcSwap::new(volume),
             shared,
             config: ArcSwap::new(config),
             sync_queued: AtomicBool::new(false),
@@ -213,6 +216,7 @@ impl Hosted {
                 log,
                 role: Role::Idle,
                 high_watermark,
+                lowest_end: Offset(i64::MAX),
                 watchers: Watchers::default(),
                 refused: Refused::default(),
                 answers: HashMap::new(),
@@ -236,8 +240,8 @@ impl Hosted {
 
     /// Where it lies.
     #[must_use]
-    pub fn volume(&self) -> &Arc<Volume> {
-        &self.volume
+    pub fn volume(&self) -> Arc<Volume> {
+        self.volume.load_full()
     }
 
     /// The settings that hold for it.
@@ -271,7 +275,7 @@ impl Hosted {
 
     /// The state, if this partition can be used at all.
     pub(super) fn lock(&self) -> Result<MappedMutexGuard<'_, State>, Unavailable> {
-        if self.volume.health() == Health::Offline {
+        if self.volume.load().health() == Health::Offline {
             return Err(Unavailable::Offline);
         }
         self.here().ok_or(Unavailable::NotHosted)
@@ -502,7 +506,7 @@ impl Hosted {
     /// Joins the next group commit of the volume.
     pub(super) fn request_sync(self: &Arc<Self>) {
         if !self.sync_queued.swap(true, Ordering::AcqRel) {
-            self.volume.enqueue(self.clone());
+            self.volume.load().enqueue(self.clone());
         }
     }
 
@@ -545,6 +549,18 @@ impl Hosted {
         Ok(())
     }
 
+    /// Its copy on `volume` has taken the log's place, with all of it on the disk.
+    pub(super) fn moved_to(&self, state: &mut State, volume: Arc<Volume>) {
+        self.volume.store(volume);
+        state.unflushed = Unflushed::default();
+        let (end, now_ms) = (self.durable_end(state), self.shared.now_ms());
+        if let Role::Leader(leader) = &mut state.role {
+            // Syncs of the log that was do not count any more.
+            let effects = leader.synced(end, now_ms);
+            self.run(state, effects);
+        }
+    }
+
     /// Syncs, and writes all that the next start needs.
     pub(super) fn close(&self) -> Result<(), log::Error> {
         match self.here() {
@@ -562,7 +578,7 @@ impl Hosted {
     /// An error of the log: said once, here, and noted for the volume.
     pub(super) fn disk_failed(&self, error: &log::Error) {
         tracing::error!(topic = %self.topic, partition = self.key.partition.0, "{error}");
-        self.volume.note(error);
+        self.volume.load().note(error);
     }
 
     /// Waits until all below `offset` is committed.

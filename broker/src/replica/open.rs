@@ -2,6 +2,7 @@
 
 use super::hosted::{Hosted, Shared};
 use super::metrics::Metrics;
+use super::moves::{Moves, settle_doubles};
 use super::replicas::{Inner, Replicas, log_config};
 use super::throttle::Throttles;
 use super::volume::Volume;
@@ -13,6 +14,7 @@ use flotilla_control::settings::{BrokerSettings, TopicConfig};
 use flotilla_protocol::{BrokerId, Uuid};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, watch};
@@ -61,6 +63,17 @@ pub enum OpenError {
         /// Why not.
         source: log::Error,
     },
+    /// A partition lies on two volumes, and not because it was being moved.
+    #[error(
+        "{one} and {other} are the same partition, and neither says that it is the newer one: move the older one out of its data directory",
+        one = one.display(), other = other.display()
+    )]
+    Twice {
+        /// One directory.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
     /// A thread could not be started.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -100,8 +113,11 @@ impl Replicas {
             found.push((volume.clone(), opened));
             volumes.push(volume);
         }
+        settle_doubles(&mut found)?;
+        let mut copies = Vec::new();
         let mut partitions = BTreeMap::new();
         for (volume, opened) in found {
+            copies.extend(opened.copies.iter().cloned().map(|dir| (volume.clone(), dir)));
             let loading = Loading {
                 shared: &shared,
                 storage: Storage {
@@ -118,6 +134,8 @@ impl Replicas {
                 partitions.insert(hosted.key(), hosted);
             }
         }
+        let moves = Moves::default();
+        moves.resume(copies, &partitions, &config.tail, shared.now_ms());
         let replicas = Arc::new(Self {
             inner: Inner {
                 shared,
@@ -141,6 +159,7 @@ impl Replicas {
                 proposed: Mutex::new(Some(proposed)),
                 fetchers: super::fetcher::Fetchers::default(),
                 cleaner: super::cleaner::Cleaner::default(),
+                moves,
             },
             polls: super::poll::Polls::default(),
         });
@@ -153,11 +172,13 @@ impl Replicas {
 
     fn start_syncers(self: &Arc<Self>) -> std::io::Result<()> {
         for (place, volume) in self.inner.volumes.iter().enumerate() {
-            let (volume, shared) = (volume.clone(), self.inner.shared.clone());
-            let syncer = std::thread::Builder::new()
-                .name(format!("sync-{place}"))
-                .spawn(move || volume.run_syncs(&shared.metrics))?;
-            self.inner.syncers.lock().push(syncer);
+            for number in 0..super::sync_queue::SYNCS_AT_ONCE {
+                let (volume, shared) = (volume.clone(), self.inner.shared.clone());
+                let syncer = std::thread::Builder::new()
+                    .name(format!("sync-{place}-{number}"))
+                    .spawn(move || volume.run_syncs(&shared.metrics))?;
+                self.inner.syncers.lock().push(syncer);
+            }
         }
         Ok(())
     }

@@ -33,11 +33,17 @@ pub struct Fetch {
 #[derive(Debug, Default)]
 pub(super) struct Polls(AtomicU64);
 
+/// For so long after it was asked, a follower's fetch is not answered for a new high watermark alone: records that come meanwhile
+/// bring it along, and each answer costs both sides a round.
+pub(super) const MARKS_WAIT: Duration = Duration::from_millis(5);
+
 /// What one look at all partitions found.
 struct Gathered {
     parts: Vec<Result<Part, ReadError>>,
     /// Whether that is enough to answer.
     enough: bool,
+    /// Whether a follower learns of a high watermark.
+    tells_marks: bool,
     /// Sent to replicas that are throttled.
     throttled_bytes: usize,
     /// Some are held back by a throttle; when to look again.
@@ -68,7 +74,8 @@ impl Replicas {
             .iter()
             .map(|(key, _)| self.hosted(*key))
             .collect();
-        let deadline = Instant::now() + fetch.wait_max;
+        let asked = Instant::now();
+        let deadline = asked + fetch.wait_max;
         let gathered = self.gather(fetch, &hosted, true).await;
         if gathered.enough || fetch.wait_max.is_zero() {
             return self.sent(fetch, gathered);
@@ -88,12 +95,13 @@ impl Replicas {
                 }
             }
             let gathered = self.gather(fetch, &hosted, false).await;
-            if gathered.enough || Instant::now() >= deadline {
+            let now = Instant::now();
+            let marks_at = gathered.tells_marks.then_some(asked + MARKS_WAIT);
+            if gathered.enough || now >= deadline || marks_at.is_some_and(|at| now >= at) {
                 return self.sent(fetch, gathered);
             }
-            let again = gathered
-                .again_in
-                .map_or(deadline, |wait| deadline.min(Instant::now() + wait));
+            let again = gathered.again_in.map(|wait| now + wait);
+            let again = again.into_iter().chain(marks_at).fold(deadline, Instant::min);
             drop(gathered);
             // Whether it moved or the time has come: it is looked at again.
             let _ = timeout_at(again, notify.notified()).await;
@@ -117,7 +125,7 @@ impl Replicas {
             .gather(fetch, &hosted, first)
             .now_or_never()
             .expect("where disks are waited for in place, a look does not wait");
-        (gathered.enough || last).then(|| self.sent(fetch, gathered))
+        (gathered.enough || gathered.tells_marks || last).then(|| self.sent(fetch, gathered))
     }
 
     /// Reads once over all partitions.
@@ -125,6 +133,7 @@ impl Replicas {
         let mut parts = Vec::with_capacity(hosted.len());
         let (mut bytes, mut throttled_bytes) = (0, 0);
         let (mut enough, mut again_in) = (fetch.partitions.is_empty(), None);
+        let mut tells_marks = false;
         let settings = self.settings();
         for ((_, query), hosted) in fetch.partitions.iter().zip(hosted) {
             let mut left = fetch.bytes_max.saturating_sub(bytes);
@@ -159,10 +168,10 @@ impl Replicas {
                     bytes += part.size_bytes;
                     throttled_bytes += if is_throttled { part.size_bytes } else { 0 };
                     // A follower that is held back is behind, and would hear of every mark at once, over and over.
-                    let tells_more = fetch.reader.is_replica()
+                    tells_marks |= fetch.reader.is_replica()
                         && !is_held_back
                         && part.high_watermark > query.high_watermark;
-                    enough |= part.diverging.is_some() || part.preferred.is_some() || tells_more;
+                    enough |= part.diverging.is_some() || part.preferred.is_some();
                 }
                 Err(_) => enough = true,
             }
@@ -171,6 +180,7 @@ impl Replicas {
         Gathered {
             parts,
             enough: enough || bytes >= fetch.bytes_min,
+            tells_marks,
             throttled_bytes,
             again_in,
         }

@@ -7,6 +7,7 @@ use super::fetcher::Fetchers;
 use super::hosted::{Hosted, Shared};
 use super::leadership::{self, LeadershipChange, Role};
 use super::metrics::Metrics;
+use super::moves::Moves;
 use super::poll::Polls;
 use super::read::{At, Listed, Part, Reader, Upto};
 use super::volume::{Health, Volume};
@@ -62,6 +63,7 @@ pub(super) struct Inner {
     pub proposed: Mutex<Option<mpsc::UnboundedReceiver<(PartitionKey, Proposal)>>>,
     pub fetchers: Fetchers,
     pub cleaner: Cleaner,
+    pub moves: Moves,
 }
 
 impl Replicas {
@@ -213,6 +215,12 @@ impl Replicas {
     #[must_use]
     pub fn high_watermark(&self, key: PartitionKey) -> Option<Offset> {
         self.hosted(key)?.here().map(|state| state.high_watermark)
+    }
+
+    /// The start of the log. None: not stored here.
+    #[must_use]
+    pub fn log_start(&self, key: PartitionKey) -> Option<Offset> {
+        self.hosted(key)?.here().map(|state| state.log.log_start())
     }
 
     /// The end of the log. None: not stored here.

@@ -55,7 +55,7 @@ struct Round<'a> {
 impl Round<'_> {
     fn run(&self) {
         let mut all: Vec<Arc<Hosted>> = self.replicas.all();
-        all.retain(|hosted| Arc::ptr_eq(hosted.volume(), self.volume));
+        all.retain(|hosted| Arc::ptr_eq(&hosted.volume(), self.volume));
         all.sort_by_key(|hosted| hosted.key());
         // Each round begins elsewhere: a broker that is restarted often gets to all of it, too.
         if !all.is_empty() {

@@ -1,6 +1,7 @@
 //! Replicas on simulated disks: one broker alone, and two that follow each other.
 
 mod compacting;
+mod moving;
 mod pair;
 mod single;
 mod stepped;

@@ -6,6 +6,7 @@ use super::fetcher;
 use super::hosted::Hosted;
 use super::link::Dial;
 use super::mend;
+use super::moves;
 use super::replicas::Replicas;
 use super::scrub;
 use super::volume::{Health, Volume};
@@ -74,6 +75,7 @@ impl Replicas {
         });
         tasks.spawn(follow(self.clone(), metadata));
         tasks.spawn(cleaner::run(self.clone()));
+        tasks.spawn(moves::run(self.clone()));
         let settings = self.settings();
         let ms = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(1).max(1));
         // A follower that stopped fetching is found out within one and a half lag times, as in Kafka.
@@ -147,7 +149,7 @@ impl Replicas {
         }
     }
 
-    fn offsets(&self, offset: impl Fn(&Hosted) -> Option<Offset>) -> HashMap<PathBuf, Offsets> {
+    pub(super) fn offsets(&self, offset: impl Fn(&Hosted) -> Option<Offset>) -> HashMap<PathBuf, Offsets> {
         let mut by_volume: HashMap<PathBuf, Offsets> = HashMap::new();
         for hosted in self.all() {
             if let Some(offset) = offset(&hosted) {
@@ -178,39 +180,43 @@ impl Replicas {
     }
 
     pub(super) fn write_high_watermarks(&self) {
+        let mut written = self.inner.written_high_watermarks.lock();
         let offsets = self.offsets(|hosted| hosted.here().map(|state| state.high_watermark));
         // An idle broker leaves its disk alone.
-        if *self.inner.written_high_watermarks.lock() != offsets {
+        if *written != offsets {
             self.checkpoint(&offsets, |volume, offsets| {
                 volume.files().write_high_watermarks(offsets)
             });
-            *self.inner.written_high_watermarks.lock() = offsets;
+            *written = offsets;
         }
     }
 
     pub(super) fn write_recovery_points(&self) {
+        let mut written = self.inner.written_recovery_points.lock();
         let offsets = self.offsets(|hosted| hosted.here().map(|state| state.log.recovery_point()));
-        if *self.inner.written_recovery_points.lock() != offsets {
+        if *written != offsets {
             self.checkpoint(&offsets, |volume, offsets| {
                 volume.files().write_recovery_points(offsets)
             });
-            *self.inner.written_recovery_points.lock() = offsets;
+            *written = offsets;
         }
     }
 
     pub(super) fn write_log_starts(&self) {
+        let mut written = self.inner.written_log_starts.lock();
         let offsets = self.offsets(|hosted| hosted.here().map(|state| state.log.log_start()));
-        if *self.inner.written_log_starts.lock() != offsets {
+        if *written != offsets {
             self.checkpoint(&offsets, |volume, offsets| {
                 volume.files().write_start_offsets(offsets)
             });
-            *self.inner.written_log_starts.lock() = offsets;
+            *written = offsets;
         }
     }
 
     /// Ends all roles, syncs and closes all logs, and marks the volumes as cleanly stopped. Blocks.
     pub(super) fn close(&self) {
         self.inner.fetchers.end();
+        self.inner.moves.stop();
         self.inner.cleaner.stop();
         self.inner.cleaner.wait_stopped();
         {
@@ -280,6 +286,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.replicas.inner.fetchers.end();
+        self.replicas.inner.moves.end();
         self.replicas.inner.cleaner.stop();
         // What looks through a volume on a thread of its own looks up from that for this.
         self.replicas.inner.is_closed.store(true, Ordering::Release);

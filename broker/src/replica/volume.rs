@@ -2,10 +2,12 @@
 
 use super::hosted::Hosted;
 use super::metrics::Metrics;
+use super::sync_queue::{Commit, SyncQueue, Task};
 use crate::log;
 use parking_lot::{Condvar, Mutex};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
 /// What a volume can do.
@@ -22,32 +24,9 @@ pub enum Health {
 /// A volume.
 pub struct Volume {
     volume: log::Volume,
-    queue: Mutex<Queue>,
+    queue: Mutex<SyncQueue>,
     wake: Condvar,
     failed: watch::Sender<Option<String>>,
-}
-
-/// Those whose appends wait for a sync. No longer than there are partitions: each stands in it once.
-#[derive(Default)]
-struct Queue {
-    dirty: Vec<Arc<Hosted>>,
-    done: Vec<oneshot::Sender<()>>,
-    closing: bool,
-}
-
-/// What one group commit syncs, and who waits for it.
-pub(super) struct Commit {
-    pub dirty: Vec<Arc<Hosted>>,
-    pub done: Vec<oneshot::Sender<()>>,
-}
-
-impl Queue {
-    fn take(&mut self) -> Commit {
-        Commit {
-            dirty: std::mem::take(&mut self.dirty),
-            done: std::mem::take(&mut self.done),
-        }
-    }
 }
 
 impl Volume {
@@ -99,51 +78,94 @@ impl Volume {
         }
     }
 
-    /// Has `hosted` synced with the next group commit. Call only when it is not in the queue already.
+    /// Has `hosted` synced in its turn. Call only when it does not wait for that already.
     pub(super) fn enqueue(&self, hosted: Arc<Hosted>) {
-        self.queue.lock().dirty.push(hosted);
+        self.queue.lock().push(hosted);
         self.wake.notify_one();
     }
 
     /// Resolves once all that was enqueued before is synced. An error: the volume went offline or closes.
     pub(super) fn synced(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        self.queue.lock().done.push(sender);
-        self.wake.notify_one();
+        let mut queue = self.queue.lock();
+        queue.tell(sender);
+        self.answer(queue.take_done());
         receiver
     }
 
-    /// The group commit: runs on a thread of its own until [`Volume::close`].
+    /// Syncs what waits: on [`SYNCS_AT_ONCE`] threads, each of which runs this until [`Volume::close`]. What is appended while a log
+    /// waits shares its sync.
     pub(super) fn run_syncs(&self, metrics: &Metrics) {
+        let mut queue = self.queue.lock();
         loop {
-            let Commit { dirty, done } = {
-                let mut queue = self.queue.lock();
-                while queue.dirty.is_empty() && queue.done.is_empty() {
-                    if queue.closing {
-                        return;
+            let since = Instant::now();
+            let Some(task) = queue.begin(since) else {
+                if queue.is_over() {
+                    return;
+                }
+                match queue.wakes_at() {
+                    // Whether one rests no more or another came: it is looked at again.
+                    Some(until) => {
+                        let _ = self.wake.wait_until(&mut queue, until);
                     }
-                    self.wake.wait(&mut queue);
+                    None => self.wake.wait(&mut queue),
                 }
-                queue.take()
+                continue;
             };
-            for hosted in dirty {
-                // A sync that failed is never tried again: the next may succeed without having written what was lost.
-                if self.health() == Health::Offline {
-                    break;
-                }
-                metrics.syncs.add(1);
+            drop(queue);
+            // A sync that failed is never tried again: the next may succeed without having written what was lost.
+            if self.health() != Health::Offline {
+                self.sync(&task, metrics);
+            }
+            queue = self.queue.lock();
+            queue.end(&task, since, Instant::now());
+            self.answer(queue.take_done());
+            if queue.is_closing() || matches!(task, Task::All(_)) {
+                // What others waited for is over.
+                self.wake.notify_all();
+            }
+        }
+    }
+
+    fn sync(&self, task: &Task, metrics: &Metrics) {
+        metrics.syncs.add(1);
+        match task {
+            Task::One(_, hosted) => {
                 if let Err(error) = hosted.sync() {
-                    self.note(&error);
+                    // It may have been moved since it was put here.
+                    hosted.volume().note(&error);
                 }
             }
-            self.answer(done);
+            Task::All(all) => self.sync_all(all),
+        }
+    }
+
+    fn sync_all(&self, all: &[Arc<Hosted>]) {
+        let begun = all
+            .iter()
+            .filter_map(|hosted| Some((hosted, hosted.begin_sync()?)));
+        // What has moved to another volume meanwhile is not synced by what is synced here.
+        let is_here = |handle: &log::SyncHandle| handle.path().starts_with(self.dir());
+        let (here, elsewhere): (Vec<_>, Vec<_>) = begun.partition(|(_, handle)| is_here(handle));
+        let end = |hosted: &Hosted, handle: &log::SyncHandle, synced| {
+            if let Err(error) = hosted.end_sync(handle, synced) {
+                hosted.volume().note(&error);
+            }
+        };
+        match self.volume.sync() {
+            Ok(()) => here
+                .into_iter()
+                .for_each(|(hosted, handle)| end(hosted, &handle, Ok(()))),
+            Err(error) => self.note(&error),
+        }
+        for (hosted, handle) in elsewhere {
+            end(hosted, &handle, handle.sync());
         }
     }
 
     /// All that waits for a sync now. None where nothing does.
     pub(super) fn take_commit(&self) -> Option<Commit> {
-        let mut queue = self.queue.lock();
-        (!queue.dirty.is_empty() || !queue.done.is_empty()).then(|| queue.take())
+        self.queue.lock().take_commit()
     }
 
     /// Tells those who waited that it is done, unless the volume failed: then they learn it from its end.
@@ -158,8 +180,8 @@ impl Volume {
 
     /// Ends the group commit once all that waits is synced.
     pub(super) fn close(&self) {
-        self.queue.lock().closing = true;
-        self.wake.notify_one();
+        self.queue.lock().close();
+        self.wake.notify_all();
     }
 }
 
@@ -169,5 +191,49 @@ impl std::fmt::Debug for Volume {
             .field("dir", &self.dir())
             .field("health", &self.health())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, broker, image, partition, setting, topic};
+    use super::super::{Acks, Origin, PartitionKey, Replicas};
+    use super::*;
+    use crate::log::{Disk, SimDisk};
+    use flotilla_protocol::records::BatchBuilder;
+    use flotilla_protocol::{BrokerId, Offset, PartitionIndex};
+
+    const KEY: PartitionKey = PartitionKey {
+        topic_id: flotilla_protocol::Uuid([1; 16]),
+        partition: PartitionIndex(0),
+    };
+
+    /// With a record that nobody syncs.
+    fn unsynced(dir: &str) -> (Arc<SimDisk>, Arc<Replicas>) {
+        let sim = Arc::new(SimDisk::new());
+        let disk: Arc<dyn Disk> = sim.clone();
+        let incarnation = testing::incarnation(BrokerId(0), 1);
+        let replicas = testing::open(&disk, Path::new(dir), BrokerId(0), incarnation);
+        let facts = [broker(0, 1), topic("orders", 1), partition(1, 0, &[0], &[0], 3)];
+        let settings = [setting("orders", "flush.policy", "os")];
+        replicas.apply(&Arc::new(image(facts.into_iter().chain(settings))));
+        let mut batch = BatchBuilder::new(Offset(0));
+        batch.push(crate::clock::now_ms(), None, Some(b"a"), &[]);
+        replicas
+            .append(KEY, &batch.build().freeze(), Acks::Leader, Origin::Client)
+            .unwrap();
+        (sim, replicas)
+    }
+
+    #[test]
+    fn syncing_a_volume_as_a_whole_says_nothing_of_a_log_that_has_moved_to_another() {
+        let ((sim, here), (other_sim, other)) = (unsynced("/here"), unsynced("/other"));
+        let (syncs, other_syncs) = (sim.syncs(), other_sim.syncs());
+        here.volumes()[0].sync_all(&[here.hosted(KEY).unwrap(), other.hosted(KEY).unwrap()]);
+        for replicas in [&here, &other] {
+            assert_eq!(replicas.stored(KEY).unwrap().synced_end, Offset(1));
+        }
+        assert_eq!(sim.syncs(), syncs, "it was synced as a whole");
+        assert!(other_sim.syncs() > other_syncs, "it was synced by itself");
     }
 }

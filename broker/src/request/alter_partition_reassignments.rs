@@ -37,21 +37,19 @@ pub(super) async fn handle(
     } else {
         Err(Outcome::of(ErrorCode::ClusterAuthorizationFailed))
     };
-    let items = match decided {
-        Ok(response) => response.items,
-        Err(outcome) => {
-            return AlterPartitionReassignmentsResponse {
-                allow_replication_factor_change: may_resize,
-                error_code: outcome.code(),
-                error_message: outcome.message,
-                ..AlterPartitionReassignmentsResponse::default()
-            };
-        }
+    let (items, refused) = match decided {
+        Ok(response) => (response.items, None),
+        // Each partition says it, too.
+        Err(outcome) => (Vec::new(), Some(outcome)),
     };
     let mut items = items.into_iter();
     let responses = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
-            let unknown = || Outcome::of(ErrorCode::UnknownServerError);
+            let unknown = || {
+                refused
+                    .clone()
+                    .unwrap_or(Outcome::of(ErrorCode::UnknownServerError))
+            };
             let outcome = items
                 .next()
                 .map_or_else(unknown, |item| error::of_item(&item).into());
@@ -66,10 +64,13 @@ pub(super) async fn handle(
             name: topic.name,
         }
     });
+    let responses = responses.collect();
+    let whole = refused.unwrap_or(Outcome::DONE);
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: may_resize,
-        responses: responses.collect(),
-        error_message: None,
+        responses,
+        error_code: whole.code(),
+        error_message: whole.message,
         ..AlterPartitionReassignmentsResponse::default()
     }
 }

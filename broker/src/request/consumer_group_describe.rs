@@ -1,19 +1,16 @@
 //! ConsumerGroupDescribe: state and members of groups of the new protocol (KIP-848).
 
-use std::collections::BTreeMap;
-
 use flotilla_protocol::messages::consumer_group_describe_response::{
     Assignment, DescribedGroup, Member, TopicPartitions,
 };
 use flotilla_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 use flotilla_protocol::{ErrorCode, Str};
-use futures::future::join_all;
 
 use super::Context;
-use super::coordinator::{code, consumer_groups_off, optional_wire, text, wire};
+use super::coordinator::{code, consumer_groups_off, describe, optional_wire, text, wire};
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::{Described, DescribedMember, Partitions, Refused};
-use crate::group::{Error, Reply, Request, Text};
+use crate::group::{Reply, Request};
 use crate::metadata::Image;
 
 /// Members that speak the classic protocol, and those that speak this one.
@@ -27,7 +24,7 @@ pub(super) async fn handle(
 ) -> ConsumerGroupDescribeResponse {
     let image = ctx.image();
     let mut groups = Vec::with_capacity(request.group_ids.len());
-    let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
+    let mut asked = Vec::with_capacity(request.group_ids.len());
     let off = consumer_groups_off(&image);
     for name in request.group_ids {
         if off.is_some() {
@@ -37,25 +34,14 @@ pub(super) async fn handle(
         } else if name.is_empty() {
             groups.push(refusal(name, ErrorCode::InvalidGroupId, None));
         } else {
-            let partition = ctx.broker.groups.partition_of(&image, &name);
-            by_partition.entry(partition).or_default().push(text(&name));
+            asked.push(text(&name));
         }
     }
-    let asked = by_partition.into_iter().map(async |(partition, names)| {
-        let request = Request::ConsumerDescribe(names.clone());
-        let reply = match partition {
-            Some(partition) => ctx.broker.groups.ask_shard(partition, request).await,
-            None => request.refused(Error::NotCoordinator),
-        };
-        let all = |error: Error| names.iter().map(|_| Err(Refused::from(error))).collect();
-        let found: Vec<Result<Described, Refused>> = match reply {
-            Reply::ConsumerDescribe(Ok(found)) => found,
-            Reply::ConsumerDescribe(Err(error)) => all(error),
-            _ => all(Error::Unexpected),
-        };
-        names.into_iter().zip(found).collect::<Vec<_>>()
-    });
-    for (name, found) in join_all(asked).await.into_iter().flatten() {
+    let answered = |reply| match reply {
+        Reply::ConsumerDescribe(found) => Some(found),
+        _ => None,
+    };
+    for (name, found) in describe(ctx, &image, asked, Request::ConsumerDescribe, answered).await {
         groups.push(match found {
             Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
             Err(Refused { error, message }) => refusal(wire(&name), code(error), message),

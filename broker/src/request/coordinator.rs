@@ -3,13 +3,16 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use flotilla_protocol::{ErrorCode, Str};
+use futures::future::join_all;
 
 use super::Context;
 use crate::auth::{Operation, ResourceType};
-use crate::group::consumer::Seen;
-use crate::group::{Error, Text};
-use crate::metadata::{Feature, GROUP_FEATURE, Image, SHARE_FEATURE};
+use crate::group::consumer::{Refused, Seen};
+use crate::group::{Error, Reply, Request, Text};
+use crate::metadata::{Feature, GROUP_FEATURE, Image, SHARE_FEATURE, STREAMS_FEATURE};
 
 /// Why nothing of groups of the new protocol is answered (KIP-848), if they are off.
 pub(super) fn consumer_groups_off(image: &Image) -> Option<String> {
@@ -27,6 +30,39 @@ pub(super) fn share_groups_off(image: &Image) -> Option<String> {
         .then(|| "share groups are off: share.version is 0, kafka-features.sh raises it to 1".to_owned())
 }
 
+/// Why nothing of streams groups is answered (KIP-1071), if they are off.
+pub(super) fn streams_groups_off(image: &Image) -> Option<String> {
+    let level = Feature::named(STREAMS_FEATURE).map_or(0, |feature| feature.level(image));
+    (level < 1)
+        .then(|| "streams groups are off: streams.version is 0, kafka-features.sh raises it to 1".to_owned())
+}
+
+/// Has each group described by the shard that it lives in. `answered` takes the answer apart, if it is one to the question.
+pub(super) async fn describe<T>(
+    ctx: &Context,
+    image: &Image,
+    names: Vec<Text>,
+    question: impl Fn(Vec<Text>) -> Request,
+    answered: impl Fn(Reply) -> Option<Result<Vec<Result<T, Refused>>, Error>>,
+) -> Vec<(Text, Result<T, Refused>)> {
+    let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
+    for name in names {
+        let partition = ctx.broker.groups.partition_of(image, &name);
+        by_partition.entry(partition).or_default().push(name);
+    }
+    let asked = by_partition.into_iter().map(async |(partition, names)| {
+        let question = question(names.clone());
+        let reply = match partition {
+            Some(partition) => ctx.broker.groups.ask_shard(partition, question).await,
+            None => question.refused(Error::NotCoordinator),
+        };
+        let found = answered(reply).unwrap_or(Err(Error::Unexpected));
+        let found = found.unwrap_or_else(|error| names.iter().map(|_| Err(error.into())).collect());
+        names.into_iter().zip(found).collect::<Vec<_>>()
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 /// The code of a coordinator's refusal.
 pub(super) fn code(error: Error) -> ErrorCode {
     match error {
@@ -41,6 +77,7 @@ pub(super) fn code(error: Error) -> ErrorCode {
         Error::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
         Error::UnsupportedAssignor => ErrorCode::UnsupportedAssignor,
         Error::InvalidRegex => ErrorCode::InvalidRegularExpression,
+        Error::InvalidTopology => ErrorCode::StreamsInvalidTopology,
         Error::InvalidRequest => ErrorCode::InvalidRequest,
         Error::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         Error::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,

@@ -7,7 +7,7 @@ use flotilla_protocol::messages::create_partitions_response::CreatePartitionsTop
 use flotilla_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use flotilla_protocol::{ErrorCode, Str};
 
-use super::create_topics::named_twice;
+use super::create_topics::{named_twice, once};
 use super::submit::{Outcome, submit};
 use super::{Context, error};
 use crate::auth::{Operation, ResourceType};
@@ -22,7 +22,7 @@ pub(super) async fn handle(ctx: &Context, request: CreatePartitionsRequest) -> C
     let twice = named_twice(request.topics.iter().map(|topic| topic.name.as_str()));
     let mut wanted: Vec<&CreatePartitionsTopic> = Vec::new();
     let mut results = Vec::new();
-    for topic in &request.topics {
+    for topic in once(&request.topics, |topic| topic.name.as_str()) {
         if twice.contains(topic.name.as_str()) {
             let message = format!("topic `{}` is named twice in one request", topic.name);
             results.push(result(

@@ -24,7 +24,8 @@ pub(super) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
     let mut outcomes: Vec<Result<CreatableTopicResult, Outcome>> = Vec::new();
     let mut asked = Vec::new();
     let twice = named_twice(request.topics.iter().map(|topic| topic.name.as_str()));
-    for topic in &request.topics {
+    let topics = once(&request.topics, |topic| topic.name.as_str());
+    for topic in &topics {
         let checked = check(ctx, &image, topic, &twice).and_then(|topic| {
             let is_charged = !request.validate_only;
             if is_charged && !ctx.may_mutate(partition_count(ctx, &topic), ctx.version >= STRICT_VERSION) {
@@ -54,9 +55,8 @@ pub(super) async fn handle(ctx: &Context, request: CreateTopicsRequest) -> Creat
         },
         Err(outcome) => Err(outcome.clone()),
     });
-    let topics = request
-        .topics
-        .iter()
+    let topics = topics
+        .into_iter()
         .zip(outcomes)
         .map(|(topic, outcome)| {
             let outcome = outcome.and_then(|_| decided.next().unwrap_or_else(|| Err(Outcome::DONE)));
@@ -93,6 +93,12 @@ fn partition_count(ctx: &Context, topic: &CreateTopic) -> usize {
 pub(super) fn named_twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     names.filter(|name| !seen.insert(*name)).collect()
+}
+
+/// Each name once: what is named twice is answered once, as Kafka does.
+pub(super) fn once<'a, T>(named: &'a [T], name: impl Fn(&'a T) -> &'a str) -> Vec<&'a T> {
+    let mut seen = BTreeSet::new();
+    named.iter().filter(|one| seen.insert(name(one))).collect()
 }
 
 fn check(

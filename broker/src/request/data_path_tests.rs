@@ -1,19 +1,26 @@
 //! The smaller APIs of the data path: DeleteRecords, DescribeLogDirs, InitProducerId, OffsetForLeaderEpoch.
 
 use super::testing::context_of;
-use super::{Context, delete_records, describe_log_dirs, init_producer_id, offset_for_leader_epoch};
+use super::{
+    Context, alter_replica_log_dirs, delete_records, describe_log_dirs, init_producer_id,
+    offset_for_leader_epoch,
+};
 use crate::auth::{Authorizer, Principal};
 use crate::broker::Broker;
 use crate::metadata::Image;
 use crate::replica::testing::{broker, fold, image, partition, setting, topic, topic_id};
 use crate::replica::{Acks, Origin, PartitionKey};
+use flotilla_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use flotilla_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use flotilla_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use flotilla_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
 use flotilla_protocol::messages::{
-    DeleteRecordsRequest, DescribeLogDirsRequest, InitProducerIdRequest, OffsetForLeaderEpochRequest,
+    AlterReplicaLogDirsRequest, DeleteRecordsRequest, DescribeLogDirsRequest, InitProducerIdRequest,
+    OffsetForLeaderEpochRequest,
 };
 use flotilla_protocol::records::BatchBuilder;
 use flotilla_protocol::{ErrorCode, Offset, PartitionIndex};
@@ -101,6 +108,55 @@ async fn compacted_topic_keeps_its_records() {
     fold(&mut image, [setting("orders", "cleanup.policy", "compact")]);
     let ctx = context_of(Broker::in_memory(image), Principal::anonymous(), 2);
     assert_eq!(delete(&ctx, "orders", -1).await, (-1, ErrorCode::PolicyViolation));
+}
+
+async fn move_to(ctx: &Context, dir: &'static str, topic: &str, partitions: &[i32]) -> Vec<(i32, ErrorCode)> {
+    let request = AlterReplicaLogDirsRequest {
+        dirs: vec![AlterReplicaLogDir {
+            path: dir.into(),
+            topics: vec![AlterReplicaLogDirTopic {
+                name: flotilla_protocol::Str::copy_from(topic),
+                partitions: partitions.to_vec(),
+            }],
+        }],
+    };
+    let mut results = alter_replica_log_dirs::handle(ctx, request).await.results;
+    assert_eq!((results.len(), &*results[0].topic_name), (1, topic));
+    let partitions = results.remove(0).partitions.into_iter();
+    partitions
+        .map(|answer| (answer.partition_index, answer.error_code.into()))
+        .collect()
+}
+
+#[tokio::test]
+async fn replica_is_not_moved_to_where_it_cannot_be_kip_113() {
+    let mut image = orders();
+    fold(&mut image, [broker(1, 1), partition(1, 1, &[1], &[1], 3)]);
+    let ctx = context_of(Broker::in_memory(image), Principal::anonymous(), 2);
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    let here_and_elsewhere = [
+        (0, ErrorCode::None),
+        (1, ErrorCode::ReplicaNotAvailable),
+        (2, unknown),
+    ];
+    assert_eq!(
+        move_to(&ctx, "/data", "orders", &[2, 1, 0, 1]).await,
+        here_and_elsewhere
+    );
+    assert_eq!(move_to(&ctx, "/data", "nothing", &[0]).await, [(0, unknown)]);
+    for topic in ["orders", "nothing"] {
+        for dir in ["/other", "/data/"] {
+            assert_eq!(
+                move_to(&ctx, dir, topic, &[0]).await,
+                [(0, ErrorCode::LogDirNotFound)]
+            );
+        }
+    }
+    let long = "o".repeat(249);
+    let too_long = [(0, ErrorCode::InvalidTopicException)];
+    assert_eq!(move_to(&ctx, "/other", &long, &[0]).await, too_long);
+    let refused = [(0, ErrorCode::ClusterAuthorizationFailed)];
+    assert_eq!(move_to(&stranger(2), "/data", "orders", &[0]).await, refused);
 }
 
 #[tokio::test]

@@ -40,16 +40,18 @@ pub(super) async fn handle(ctx: &Context, request: DeleteTopicsRequest) -> Delet
     let partition_count = |id| image.topic_by_id(id).map_or(0, |topic| topic.partition_count());
     let mut wanted: Vec<(Str, Uuid)> = Vec::new();
     let mut seen = BTreeSet::new();
-    for (name, id) in targets {
-        match check(ctx, &image, &name, id) {
+    for (named, named_id) in targets {
+        match check(ctx, &image, &named, named_id) {
             Ok((name, id)) if seen.insert(id) => wanted.push((name, id)),
+            // Named once more, it is answered no more.
+            Ok((_, id)) if !wanted.iter().any(|(_, other)| *other == id) => {}
             Ok((name, id)) => {
                 let outcome = Outcome::because(
                     ErrorCode::InvalidRequest,
                     format!("topic `{name}` is named twice"),
                 );
                 wanted.retain(|(_, other)| *other != id);
-                responses.push(result(Some(name), id, outcome));
+                responses.push(result(Some(name), named_id, outcome));
             }
             Err((name, id, outcome)) => responses.push(result(name, id, outcome)),
         }

@@ -28,7 +28,7 @@ pub(super) async fn handle(ctx: &Context, request: DescribeClusterRequest) -> De
         return DescribeClusterResponse {
             error_code: error.into(),
             error_message: Some(message.into()),
-            endpoint_type: request.endpoint_type,
+            endpoint_type: BROKERS,
             ..DescribeClusterResponse::default()
         };
     }

@@ -69,7 +69,7 @@ fn result(
             partition_index: partition.key.partition.0,
             partition_size: i64::try_from(partition.size_bytes).unwrap_or(i64::MAX),
             offset_lag: partition.lag,
-            is_future_key: false,
+            is_future_key: partition.is_copy,
         };
         match topics.last_mut().filter(|topic| *topic.name == *partition.topic) {
             Some(topic) => topic.partitions.push(described),

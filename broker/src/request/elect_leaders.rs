@@ -44,8 +44,7 @@ pub(super) async fn handle(ctx: &Context, request: ElectLeadersRequest) -> Elect
                 results.map(|(item, outcome)| (item.clone(), outcome)),
             )
         }
-        // Version 0 has no place for an error of the whole request.
-        Err(outcome) if ctx.version < 1 => {
+        Err(outcome) => {
             let items = named
                 .unwrap_or_default()
                 .iter()
@@ -55,9 +54,14 @@ pub(super) async fn handle(ctx: &Context, request: ElectLeadersRequest) -> Elect
                     partition: of.partition,
                     ..ItemResult::default()
                 });
-            answer(ErrorCode::None, items.map(|item| (item, outcome.clone())))
+            // Version 0 has no place for an error of the whole request: each partition says it.
+            let whole = if ctx.version < 1 {
+                ErrorCode::None
+            } else {
+                outcome.error
+            };
+            answer(whole, items.map(|item| (item, outcome.clone())))
         }
-        Err(outcome) => answer(outcome.error, []),
     }
 }
 

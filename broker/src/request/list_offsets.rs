@@ -55,7 +55,12 @@ async fn list_topic(
         .filter(|index| !seen.insert(*index))
         .collect();
     let mut partitions = Vec::with_capacity(topic.partitions.len());
+    let mut answered = BTreeSet::new();
     for asked in &topic.partitions {
+        // What is asked for twice is answered once.
+        if !answered.insert(asked.partition_index) {
+            continue;
+        }
         let index = PartitionIndex(asked.partition_index);
         let listed = match found.filter(|topic| topic.partition(index).is_some()) {
             _ if !allowed => Err(ErrorCode::TopicAuthorizationFailed),

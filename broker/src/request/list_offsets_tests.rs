@@ -112,7 +112,39 @@ async fn partition_named_twice_is_refused() {
         ..ListOffsetsRequest::default()
     };
     let response = handle(&ctx, request).await;
-    for partition in &response.topics[0].partitions {
-        assert_eq!(partition.error_code, i16::from(ErrorCode::InvalidRequest));
-    }
+    let codes: Vec<i16> = response.topics[0]
+        .partitions
+        .iter()
+        .map(|answer| answer.error_code)
+        .collect();
+    assert_eq!(codes, [i16::from(ErrorCode::InvalidRequest)]);
+}
+
+#[tokio::test]
+async fn new_leader_that_has_not_heard_of_its_followers_does_not_tell_the_end() {
+    let facts = |epoch| {
+        let leading = partition(1, 0, &[0, 1], &[0, 1], epoch);
+        image([broker(0, 1), broker(1, 1), topic("orders", 1), leading])
+    };
+    let ctx = context_of(Broker::in_memory(facts(3)), Principal::anonymous(), 5);
+    let key = PartitionKey {
+        topic_id: topic_id(1),
+        partition: PartitionIndex(0),
+    };
+    let mut builder = BatchBuilder::new(Offset(0));
+    builder.push(crate::clock::now_ms(), None, Some(b"a"), &[]);
+    let batch = builder.build().freeze();
+    let replicas = &ctx.broker.replicas;
+    replicas
+        .append(key, &batch, Acks::Leader, Origin::Client)
+        .unwrap();
+    assert_eq!(list(&ctx, LATEST).await, found(-1, 0, 3));
+    replicas.apply(&std::sync::Arc::new(facts(4)));
+    let told = |code: ErrorCode| ListOffsetsPartitionResponse {
+        error_code: code.into(),
+        ..found(-1, -1, -1)
+    };
+    assert_eq!(list(&ctx, LATEST).await, told(ErrorCode::OffsetNotAvailable));
+    let older = Context { version: 4, ..ctx };
+    assert_eq!(list(&older, LATEST).await, told(ErrorCode::LeaderNotAvailable));
 }

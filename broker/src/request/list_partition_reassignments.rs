@@ -18,9 +18,26 @@ pub(super) async fn handle(
 ) -> ListPartitionReassignmentsResponse {
     if !ctx.allowed(Operation::Describe, ResourceType::Cluster, CLUSTER_RESOURCE) {
         let outcome = Outcome::of(ErrorCode::ClusterAuthorizationFailed);
+        // What was asked for is named, with nothing told of it.
+        let named = request
+            .topics
+            .iter()
+            .flatten()
+            .map(|wanted| OngoingTopicReassignment {
+                name: wanted.name.clone(),
+                partitions: wanted
+                    .partition_indexes
+                    .iter()
+                    .map(|index| OngoingPartitionReassignment {
+                        partition_index: *index,
+                        ..OngoingPartitionReassignment::default()
+                    })
+                    .collect(),
+            });
         return ListPartitionReassignmentsResponse {
             error_code: outcome.code(),
             error_message: outcome.message,
+            topics: named.collect(),
             ..ListPartitionReassignmentsResponse::default()
         };
     }

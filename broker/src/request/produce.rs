@@ -13,7 +13,7 @@ use flotilla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use flotilla_protocol::messages::{ProduceRequest, ProduceResponse};
-use flotilla_protocol::records::{BatchHeader, Compression};
+use flotilla_protocol::records::{BatchError, BatchHeader, Compression};
 use flotilla_protocol::{ErrorCode, PartitionIndex, Str};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -319,9 +319,24 @@ fn append(
         Err(error) => {
             let mut answer = refused(partition, ErrorCode::None);
             refuse(ctx, &mut answer, &error);
+            if ctx.version >= 5 && tells_log_start(&error) {
+                let log_start = ctx.broker.replicas.log_start(key);
+                answer.log_start_offset = log_start.map_or(-1, |offset| offset.0);
+            }
             (answer, None)
         }
     }
+}
+
+/// Whether a producer that is refused for that is told where the log starts, as by Kafka: where the log itself was looked at.
+fn tells_log_start(refused: &AppendError) -> bool {
+    matches!(
+        refused,
+        AppendError::Producer(_)
+            | AppendError::WithoutKey(_)
+            | AppendError::Batch(BatchError::Timestamp { .. })
+            | AppendError::NotEnoughReplicas(_)
+    )
 }
 
 fn refuse(ctx: &Context, answer: &mut PartitionProduceResponse, refused: &AppendError) {

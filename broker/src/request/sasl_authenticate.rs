@@ -23,11 +23,13 @@ pub fn token(token: String, session_lifetime_ms: i64) -> SaslAuthenticateRespons
     }
 }
 
-/// The end of an exchange without success. Says no more than that, as Kafka does.
-pub fn failure(mechanism: &'static str) -> SaslAuthenticateResponse {
-    let message = format!(
-        "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
-    );
+/// The end of an exchange without success. Says no more than that, as Kafka does, unless the mechanism has words of its own for it.
+pub fn failure(mechanism: &'static str, told: Option<String>) -> SaslAuthenticateResponse {
+    let message = told.unwrap_or_else(|| {
+        format!(
+            "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
+        )
+    });
     SaslAuthenticateResponse {
         error_code: ErrorCode::SaslAuthenticationFailed.into(),
         error_message: Some(Str::from(message)),

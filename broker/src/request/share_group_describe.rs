@@ -1,20 +1,17 @@
 //! ShareGroupDescribe: state and members of share groups (KIP-932).
 
-use std::collections::BTreeMap;
-
 use flotilla_protocol::messages::share_group_describe_response::{
     Assignment, DescribedGroup, Member, TopicPartitions,
 };
 use flotilla_protocol::messages::{ShareGroupDescribeRequest, ShareGroupDescribeResponse};
 use flotilla_protocol::{ErrorCode, Str};
-use futures::future::join_all;
 
 use super::Context;
-use super::coordinator::{code, optional_wire, share_groups_off, text, wire};
+use super::coordinator::{code, describe, optional_wire, share_groups_off, text, wire};
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::{Partitions, Refused};
 use crate::group::share::{Described, DescribedMember};
-use crate::group::{Error, Reply, Request, Text};
+use crate::group::{Reply, Request};
 use crate::metadata::Image;
 
 /// The only assignor of share groups.
@@ -24,7 +21,7 @@ const ASSIGNOR: &str = "simple";
 pub(super) async fn handle(ctx: &Context, request: ShareGroupDescribeRequest) -> ShareGroupDescribeResponse {
     let image = ctx.image();
     let mut groups = Vec::with_capacity(request.group_ids.len());
-    let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
+    let mut asked = Vec::with_capacity(request.group_ids.len());
     let off = share_groups_off(&image);
     for name in request.group_ids {
         if off.is_some() {
@@ -34,25 +31,14 @@ pub(super) async fn handle(ctx: &Context, request: ShareGroupDescribeRequest) ->
         } else if name.is_empty() {
             groups.push(refusal(name, ErrorCode::InvalidGroupId, None));
         } else {
-            let partition = ctx.broker.groups.partition_of(&image, &name);
-            by_partition.entry(partition).or_default().push(text(&name));
+            asked.push(text(&name));
         }
     }
-    let asked = by_partition.into_iter().map(async |(partition, names)| {
-        let request = Request::ShareDescribe(names.clone());
-        let reply = match partition {
-            Some(partition) => ctx.broker.groups.ask_shard(partition, request).await,
-            None => request.refused(Error::NotCoordinator),
-        };
-        let all = |error: Error| names.iter().map(|_| Err(Refused::from(error))).collect();
-        let found: Vec<Result<Described, Refused>> = match reply {
-            Reply::ShareDescribe(Ok(found)) => found,
-            Reply::ShareDescribe(Err(error)) => all(error),
-            _ => all(Error::Unexpected),
-        };
-        names.into_iter().zip(found).collect::<Vec<_>>()
-    });
-    for (name, found) in join_all(asked).await.into_iter().flatten() {
+    let answered = |reply| match reply {
+        Reply::ShareDescribe(found) => Some(found),
+        _ => None,
+    };
+    for (name, found) in describe(ctx, &image, asked, Request::ShareDescribe, answered).await {
         groups.push(match found {
             Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
             Err(Refused { error, message }) => refusal(wire(&name), code(error), message),

@@ -475,3 +475,57 @@ async fn there_are_no_share_groups_at_share_version_0() {
     let acknowledged = acknowledge(&broker, acknowledge_request("a", 1, 0, 0, &[ACCEPT])).await;
     assert_eq!(i16::from(acknowledged), off);
 }
+
+#[tokio::test]
+async fn a_full_group_takes_nobody_more() {
+    let mut config = crate::broker::testing::config();
+    config
+        .settings
+        .insert("group.share.max.size".to_owned(), "1".to_owned());
+    let broker = Broker::in_memory_configured(config, alone(), Authorizer::none());
+    broker.groups.lead(topic_id(2)).await;
+    broker.share_states.lead(topic_id(3)).await;
+    assert_eq!(join(&broker, "a").await.error_code, 0);
+    let refused = join(&broker, "b").await;
+    assert_eq!(refused.error_code, i16::from(ErrorCode::GroupMaxSizeReached));
+}
+
+#[tokio::test]
+async fn records_of_a_partition_led_elsewhere_are_not_here() {
+    let elsewhere = image([
+        broker(0, 1),
+        broker(1, 1),
+        topic("orders", 1),
+        partition(1, 0, &[1], &[1], 3),
+        topic(crate::share::TOPIC, 3),
+        partition(3, 0, &[0], &[0], 1),
+    ]);
+    let broker = Broker::in_memory_with(elsewhere, Authorizer::none());
+    let response = fetch(&broker, fetch_request("a", 0)).await;
+    let data = &response.responses[0].partitions[0];
+    assert_eq!(data.error_code, i16::from(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(
+        (data.current_leader.leader_id, data.current_leader.leader_epoch),
+        (1, 3)
+    );
+    let acknowledged = with(fetch_request("a", 1), 0, 0, &[ACCEPT]);
+    let response = fetch(&broker, acknowledged).await;
+    let data = &response.responses[0].partitions[0];
+    assert_eq!(
+        data.acknowledge_error_code,
+        i16::from(ErrorCode::NotLeaderOrFollower)
+    );
+}
+
+#[tokio::test]
+async fn members_are_told_that_their_coordinator_is_not_here() {
+    let broker = Broker::in_memory_with(alone(), Authorizer::none());
+    let not_here = i16::from(ErrorCode::NotCoordinator);
+    assert_eq!(join(&broker, "a").await.error_code, not_here);
+    let describe = ShareGroupDescribeRequest {
+        group_ids: vec!["g".into()],
+        ..ShareGroupDescribeRequest::default()
+    };
+    let described = share_group_describe::handle(&ctx(&broker, 1), describe).await;
+    assert_eq!(described.groups[0].error_code, not_here);
+}

@@ -30,7 +30,8 @@ pub(super) async fn handle(ctx: &Context, request: UpdateFeaturesRequest) -> Upd
         Ok(_) => Outcome::DONE,
         Err(refused) => refused,
     };
-    let results = if ctx.version <= RESULTS_VERSION_MAX {
+    // What is refused as a whole names no feature.
+    let results = if ctx.version <= RESULTS_VERSION_MAX && outcome == Outcome::DONE {
         let updates = request.feature_updates.into_iter();
         updates.map(|update| result(update.feature, &outcome)).collect()
     } else {
@@ -143,10 +144,20 @@ mod tests {
         let refused = updated(&ctx, updates.clone(), false).await;
         assert_eq!(refused, ErrorCode::InvalidUpdateVersion);
         assert_eq!(level(&ctx, TRANSACTIONS), 2);
-        // Before version 2 the answer names each feature.
+        // Before version 2 the answer names each feature, where it is not refused.
         let ctx = Context { version: 1, ..ctx };
         let request = UpdateFeaturesRequest {
             feature_updates: updates,
+            ..UpdateFeaturesRequest::default()
+        };
+        let answered = handle(&ctx, request).await;
+        assert_eq!(
+            ErrorCode::from(answered.error_code),
+            ErrorCode::InvalidUpdateVersion
+        );
+        assert_eq!(answered.results, []);
+        let request = UpdateFeaturesRequest {
+            feature_updates: vec![update(TRANSACTIONS, 1, 2)],
             ..UpdateFeaturesRequest::default()
         };
         let answered = handle(&ctx, request).await;
@@ -154,8 +165,7 @@ mod tests {
         let results: Vec<_> = results
             .map(|one| (one.feature.as_str(), ErrorCode::from(one.error_code)))
             .collect();
-        let refused = ErrorCode::InvalidUpdateVersion;
-        assert_eq!(results, [(TRANSACTIONS, refused), ("metadata.version", refused)]);
+        assert_eq!(results, [(TRANSACTIONS, ErrorCode::None)]);
     }
 
     #[tokio::test]

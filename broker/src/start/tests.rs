@@ -247,6 +247,8 @@ async fn listeners_that_cannot_be_safe_are_refused() {
             .await
             .contains("client certificates need TLS")
     );
+    config.listeners[0].authentication = vec![config::Authentication::OauthBearer];
+    assert!(refusal(config.clone()).await.contains("OAUTHBEARER shows tokens"));
     config.listeners[0].authentication = Vec::new();
     config.listeners[0].tls = Some(config::ListenerTls {
         certificate: dir.path().join("none.pem"),

@@ -120,6 +120,9 @@ pub enum Authentication {
     ScramSha512,
     /// SASL PLAIN; over TLS only.
     Plain,
+    /// SASL OAUTHBEARER, with tokens that somebody else signs (KIP-768); over TLS only.
+    #[serde(rename = "oauthbearer")]
+    OauthBearer,
     /// A client certificate.
     Mtls,
 }
@@ -230,6 +233,7 @@ impl Authentication {
             Self::ScramSha256 => Some("SCRAM-SHA-256"),
             Self::ScramSha512 => Some("SCRAM-SHA-512"),
             Self::Plain => Some("PLAIN"),
+            Self::OauthBearer => Some("OAUTHBEARER"),
             Self::Mtls => None,
         }
     }

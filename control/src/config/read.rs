@@ -129,6 +129,11 @@ impl BrokerConfig {
                     "listener `{name}`: plain sends passwords as they are; give the listener tls, or use scram-sha-512"
                 ));
             }
+            if listener.authentication.contains(&Authentication::OauthBearer) && tls.is_none() {
+                return Err(format!(
+                    "listener `{name}`: oauthbearer sends tokens as they are; give the listener tls"
+                ));
+            }
             if listener.authentication.contains(&Authentication::Mtls)
                 && tls.is_none_or(|tls| tls.client_ca.is_none())
             {

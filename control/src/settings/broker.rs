@@ -156,6 +156,34 @@ broker_settings! {
     group_share_record_lock_duration_ms: i32 = "group.share.record.lock.duration.ms",
     /// After how many milliseconds of silence a member of a share group is put out, where the group sets nothing of its own.
     group_share_session_timeout_ms: i32 = "group.share.session.timeout.ms",
+    /// How long after an assignment a streams group is not assigned anew, in milliseconds, where the group sets nothing of its own
+    /// (KIP-1263).
+    group_streams_assignment_interval_ms: i32 = "group.streams.assignment.interval.ms",
+    /// How often members of streams groups send heartbeats, in milliseconds, where the group sets nothing of its own.
+    group_streams_heartbeat_interval_ms: i32 = "group.streams.heartbeat.interval.ms",
+    /// How long an empty streams group waits for more members before tasks are assigned, in milliseconds, where the group sets
+    /// nothing of its own.
+    group_streams_initial_rebalance_delay_ms: i32 = "group.streams.initial.rebalance.delay.ms",
+    /// The longest assignment interval that a streams group may set for itself, in milliseconds.
+    group_streams_max_assignment_interval_ms: i32 = "group.streams.max.assignment.interval.ms",
+    /// The longest heartbeat interval that a streams group may set for itself, in milliseconds.
+    group_streams_max_heartbeat_interval_ms: i32 = "group.streams.max.heartbeat.interval.ms",
+    /// The longest session timeout that a streams group may set for itself, in milliseconds.
+    group_streams_max_session_timeout_ms: i32 = "group.streams.max.session.timeout.ms",
+    /// The most members, which are threads of instances, that a streams group may have.
+    group_streams_max_size: i32 = "group.streams.max.size",
+    /// The most standbys of each task that a streams group may set for itself.
+    group_streams_max_standby_replicas: i32 = "group.streams.max.standby.replicas",
+    /// The shortest assignment interval that a streams group may set for itself, in milliseconds.
+    group_streams_min_assignment_interval_ms: i32 = "group.streams.min.assignment.interval.ms",
+    /// The shortest heartbeat interval that a streams group may set for itself, in milliseconds.
+    group_streams_min_heartbeat_interval_ms: i32 = "group.streams.min.heartbeat.interval.ms",
+    /// The shortest session timeout that a streams group may set for itself, in milliseconds.
+    group_streams_min_session_timeout_ms: i32 = "group.streams.min.session.timeout.ms",
+    /// How many standbys each task with state has, where the group sets nothing of its own.
+    group_streams_num_standby_replicas: i32 = "group.streams.num.standby.replicas",
+    /// After how many milliseconds of silence a member of a streams group is put out, where the group sets nothing of its own.
+    group_streams_session_timeout_ms: i32 = "group.streams.session.timeout.ms",
     /// How often the controller looks for partitions led by another than their preferred leader, in seconds.
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds",
     /// How many bytes a second are sent to replicas that are throttled and not in sync.
@@ -236,6 +264,8 @@ broker_settings! {
     quota_window_num: i32 = "quota.window.num",
     /// How long each of these windows is, in seconds.
     quota_window_size_seconds: i32 = "quota.window.size.seconds",
+    /// How many bytes a second are copied from volume to volume where replicas are moved between those of a broker (KIP-113).
+    replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second",
     /// How long a follower waits after a failed fetch, in milliseconds.
     replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
     /// How many bytes a follower asks for from each partition.
@@ -258,6 +288,24 @@ broker_settings! {
     replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
     /// How long a request to the controller may take, in milliseconds.
     request_timeout_ms: i32 = "request.timeout.ms",
+    /// By how many seconds the clock of who signs tokens may differ from the brokers' (KIP-768).
+    sasl_oauthbearer_clock_skew_seconds: i32 = "sasl.oauthbearer.clock.skew.seconds",
+    /// For whom tokens have to be, one of these at least; none: for anybody.
+    sasl_oauthbearer_expected_audience: Vec<String> = "sasl.oauthbearer.expected.audience",
+    /// Who has to have issued tokens; none: anybody whose key is known.
+    sasl_oauthbearer_expected_issuer: String = "sasl.oauthbearer.expected.issuer",
+    /// How often the keys that tokens are checked with are read anew, in milliseconds.
+    sasl_oauthbearer_jwks_endpoint_refresh_ms: i64 = "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+    /// The longest wait before it is tried again to read them, in milliseconds.
+    sasl_oauthbearer_jwks_endpoint_retry_backoff_max_ms: i64 = "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+    /// The first wait before that, in milliseconds; it doubles.
+    sasl_oauthbearer_jwks_endpoint_retry_backoff_ms: i64 = "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+    /// Where these keys are: https:// or file:///, or http:// for an address of the machine itself.
+    sasl_oauthbearer_jwks_endpoint_url: String = "sasl.oauthbearer.jwks.endpoint.url",
+    /// Which claim of a token names scopes.
+    sasl_oauthbearer_scope_claim_name: String = "sasl.oauthbearer.scope.claim.name",
+    /// Which claim of a token names the user.
+    sasl_oauthbearer_sub_claim_name: String = "sasl.oauthbearer.sub.claim.name",
     /// The largest SASL message, in bytes.
     sasl_server_max_receive_size: i32 = "sasl.server.max.receive.size",
     /// `min.insync.replicas` of `__share_group_state`.

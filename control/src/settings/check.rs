@@ -179,19 +179,13 @@ fn check_cleaner(config: &BTreeMap<String, String>) -> Result<(), Error> {
 /// Whether these may be a group's settings.
 ///
 /// # Errors
-/// The first setting that is unknown, whose value is refused, or that is for groups of a kind that Flotilla does not have, else
-/// the first contradiction among them.
+/// The first setting that is unknown or whose value is refused, else the first contradiction among them.
 pub fn check_group(config: &BTreeMap<String, String>) -> Result<(), Error> {
     for (name, value) in config {
         get(Scope::Group, name)?.check(value)?;
-        if name.starts_with("streams.") {
-            return Err(Error::Contradiction(format!(
-                "`{name}` cannot be set: Flotilla has no streams groups yet"
-            )));
-        }
     }
     let number = |name: &str| config.get(name).and_then(|value| i64::read(value));
-    for kind in ["consumer", "share"] {
+    for kind in ["consumer", "share", "streams"] {
         let session = format!("{kind}.session.timeout.ms");
         let heartbeat = format!("{kind}.heartbeat.interval.ms");
         if let (Some(session_ms), Some(heartbeat_ms)) = (number(&session), number(&heartbeat))

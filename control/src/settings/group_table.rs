@@ -48,7 +48,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     s("streams.session.timeout.ms", Int, "45000", AtLeast(1), &[f("group.streams.session.timeout.ms")]),
 ];
 
-/// The settings that have an effect here. Those of streams groups have none yet: there are no such groups.
+/// The settings that have an effect here.
 pub(super) const DOCS: &[(&str, &str)] = &[
     (
         "consumer.assignment.interval.ms",
@@ -97,5 +97,25 @@ pub(super) const DOCS: &[(&str, &str)] = &[
     (
         "share.session.timeout.ms",
         "After how many milliseconds of silence a member is put out; within what the brokers allow.",
+    ),
+    (
+        "streams.assignment.interval.ms",
+        "How long after an assignment a streams group is not assigned anew, in milliseconds; within what the brokers allow (KIP-1263).",
+    ),
+    (
+        "streams.heartbeat.interval.ms",
+        "How often members of a streams group send heartbeats, in milliseconds; within what the brokers allow.",
+    ),
+    (
+        "streams.initial.rebalance.delay.ms",
+        "How long an empty streams group waits for more members before tasks are assigned, in milliseconds.",
+    ),
+    (
+        "streams.num.standby.replicas",
+        "How many standbys each task with state has; as many as the brokers allow.",
+    ),
+    (
+        "streams.session.timeout.ms",
+        "After how many milliseconds of silence a member of a streams group is put out; within what the brokers allow.",
     ),
 ];

@@ -205,7 +205,7 @@ fn two_phase_commit_is_refused_by_name() {
 }
 
 #[test]
-fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradictions() {
+fn settings_of_groups_that_contradict_each_other_are_refused() {
     assert_eq!(
         check_group(&map(&[("consumer.session.timeout.ms", "50000")])),
         Ok(())
@@ -216,8 +216,15 @@ fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradi
         Ok(())
     );
     assert_eq!(
-        refused(&[("streams.num.standby.replicas", "1")]),
-        "`streams.num.standby.replicas` cannot be set: Flotilla has no streams groups yet"
+        check_group(&map(&[("streams.num.standby.replicas", "1")])),
+        Ok(())
+    );
+    assert_eq!(
+        refused(&[
+            ("streams.heartbeat.interval.ms", "9000"),
+            ("streams.session.timeout.ms", "8000")
+        ]),
+        "`streams.session.timeout.ms` (8000) must be more than `streams.heartbeat.interval.ms` (9000)"
     );
     assert_eq!(
         refused(&[

@@ -118,16 +118,13 @@ fn client_listener(listener: &Listener, place: &Place) -> Result<config::Listene
         .listeners
         .get(&listener.name)
         .ok_or_else(|| Problem::spec(&field, "the listener has no address on this broker"))?;
-    let needs_tls = listener
-        .authentication
-        .iter()
-        .find(|way| matches!(way, Authentication::Mtls | Authentication::Plain));
-    if let (false, Some(way)) = (listener.tls, needs_tls) {
-        let name = if *way == Authentication::Plain {
-            "plain"
-        } else {
-            "mtls"
-        };
+    let needs_tls = listener.authentication.iter().find_map(|way| match way {
+        Authentication::Mtls => Some("mtls"),
+        Authentication::Plain => Some("plain"),
+        Authentication::OauthBearer => Some("oauthbearer"),
+        Authentication::ScramSha256 | Authentication::ScramSha512 => None,
+    });
+    if let (false, Some(name)) = (listener.tls, needs_tls) {
         return Err(Problem::spec(
             format!("{field}.authentication"),
             format!("{name} needs `tls: true`"),
@@ -164,6 +161,7 @@ fn client_listener(listener: &Listener, place: &Place) -> Result<config::Listene
                 Authentication::ScramSha512 => config::Authentication::ScramSha512,
                 Authentication::ScramSha256 => config::Authentication::ScramSha256,
                 Authentication::Plain => config::Authentication::Plain,
+                Authentication::OauthBearer => config::Authentication::OauthBearer,
                 Authentication::Mtls => config::Authentication::Mtls,
             })
             .collect(),

@@ -3,24 +3,30 @@
 use flotilla_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
+use flotilla_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use flotilla_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use flotilla_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use flotilla_protocol::messages::elect_leaders_request::TopicPartitions;
 use flotilla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use flotilla_protocol::messages::update_features_request::FeatureUpdateKey;
 use flotilla_protocol::messages::{
-    AddRaftVoterRequest, AlterPartitionReassignmentsRequest, DescribeClusterRequest, DescribeLogDirsRequest,
-    DescribeQuorumRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest, RemoveRaftVoterRequest,
-    UnregisterBrokerRequest, UpdateFeaturesRequest,
+    AddRaftVoterRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    DescribeClusterRequest, DescribeLogDirsRequest, DescribeQuorumRequest, ElectLeadersRequest,
+    ListPartitionReassignmentsRequest, RemoveRaftVoterRequest, UnregisterBrokerRequest,
+    UpdateFeaturesRequest,
 };
 use flotilla_protocol::{ErrorCode, Str, Uuid};
 
 use crate::case::{Case, case};
+use crate::scene::Scene;
 
 pub fn cases() -> Vec<Case> {
     [
         describe_cluster(),
         log_dirs(),
+        moves(),
         elections(),
         reassignments(),
         quorum(),
@@ -93,6 +99,48 @@ fn log_dirs() -> Vec<Case> {
             Ok(of(at.name()))
         })
         .versions(0..=2)
+        .by_nobody(),
+    ]
+}
+
+fn moves() -> Vec<Case> {
+    use ErrorCode as E;
+    let to = |path: Str, name: Str| AlterReplicaLogDirsRequest {
+        dirs: vec![AlterReplicaLogDir {
+            path,
+            topics: vec![AlterReplicaLogDirTopic {
+                name,
+                partitions: vec![0],
+            }],
+        }],
+    };
+    let own_dir = |at: &mut Scene| {
+        let described = at.call(3, &DescribeLogDirsRequest { topics: None })?;
+        let first = described.results.into_iter().next();
+        first
+            .map(|dir| dir.log_dir)
+            .ok_or_else(|| anyhow::anyhow!("the broker has no log directory"))
+    };
+    vec![
+        case("to where it is", E::None, move |at| {
+            let topic = at.topic()?;
+            Ok(to(own_dir(at)?, topic.name))
+        }),
+        case("to a directory that there is not", E::LogDirNotFound, move |at| {
+            let topic = at.topic()?;
+            Ok(to("/made-up".into(), topic.name))
+        }),
+        case("of an unknown topic", E::UnknownTopicOrPartition, move |at| {
+            Ok(to(own_dir(at)?, at.name()))
+        }),
+        case(
+            "of a name that is too long",
+            E::InvalidTopicException,
+            move |at| Ok(to(own_dir(at)?, Str::copy_from(&"o".repeat(249)))),
+        ),
+        case("by nobody", E::ClusterAuthorizationFailed, move |at| {
+            Ok(to("/made-up".into(), at.name()))
+        })
         .by_nobody(),
     ]
 }

@@ -9,6 +9,7 @@ mod offsets;
 mod quotas;
 mod security;
 mod share_groups;
+mod streams_groups;
 mod tokens;
 mod topics;
 mod transactions;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Case> {
         offsets::cases(),
         consumer_groups::cases(),
         share_groups::cases(),
+        streams_groups::cases(),
         transactions::cases(),
         configs::cases(),
         security::cases(),

@@ -289,6 +289,10 @@ fn listeners() -> Vec<Refusal> {
             "plain sends passwords as they are and needs tls: true",
         ),
         cluster(
+            listener(json!({"name": "internal", "port": 9092, "authentication": ["oauthbearer"]})),
+            "oauthbearer sends tokens as they are and needs tls: true",
+        ),
+        cluster(
             listener(json!({"name": "internal", "port": 9092, "authentication": ["kerberos"]})),
             "Unsupported value: \"kerberos\"",
         ),

@@ -35,13 +35,13 @@ fn chain_of_streams_loses_and_doubles_nothing_while_brokers_and_instances_are_ki
     let directories = [(); INSTANCES as usize].map(|()| tempfile::tempdir().expect("a directory for state"));
     let mut instances = directories
         .each_ref()
-        .map(|directory| instance(bootstrap, directory.path()));
+        .map(|directory| instance(bootstrap, directory.path(), &[]));
     let started = Instant::now();
     let (written, kills) = feed::beside(
         |number| work.give(number),
         || {
             kill_at_random(&fleet, lasts, &mut instances, |which| {
-                instance(bootstrap, directories[which].path())
+                instance(bootstrap, directories[which].path(), &[])
             })
         },
     );

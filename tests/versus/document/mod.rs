@@ -44,6 +44,7 @@ median stands the range of all runs, behind a ratio that of all pairs.
   name of a Java tool are Apache Kafka's own measuring.
 - CPU is user and system time of the brokers' processes over the time that was measured. Memory is resident, of all brokers added up, what they share counted for each. What was
   written is what the brokers caused to be sent to disks (`write_bytes` in proc(5)), also where retention deleted it before it got there. System calls are not counted: tracing them costs more than they do.
+- In a virtual machine, free memory that went back to the host is slow to come again, whoever uses it: it stays with the machine meanwhile, and was used once before.
 ";
 
 /// The document.

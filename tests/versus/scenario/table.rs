@@ -196,8 +196,8 @@ pub const SCENARIOS: [Scenario; 20] = [
         work: Work::Produce(PACED),
         rows: &[
             shown(LatencyP50),
-            shown(LatencyP99),
-            shown(LatencyP999),
+            held(LatencyP99, &[AtMost(1.0 / 5.0), Below(10.0)]),
+            held(LatencyP999, &[AtMost(1.0 / 5.0), Below(10.0)]),
             shown(CpuCores),
         ],
         note: "flush.policy=os on our side, as Kafka has it",

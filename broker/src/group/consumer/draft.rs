@@ -3,26 +3,11 @@
 use super::group::Group;
 use super::record::{GroupEpoch, Record};
 use super::topics::{Hashes, Seen};
-use crate::group::Text;
+use crate::group::{Text, folded};
 
-pub(super) struct Draft {
-    pub(super) group: Group,
-    pub(super) records: Vec<Record>,
-}
+pub(super) type Draft = folded::Draft<Group>;
 
 impl Draft {
-    pub(super) fn of(group: Option<&Group>) -> Self {
-        Self {
-            group: group.cloned().unwrap_or_default(),
-            records: Vec::new(),
-        }
-    }
-
-    pub(super) fn write(&mut self, record: Record) {
-        self.group.apply(&record);
-        self.records.push(record);
-    }
-
     /// The order is Kafka's: what a member holds is forgotten before the member is.
     pub(super) fn remove_member(&mut self, member: &Text) {
         self.write(Record::Current {

@@ -11,6 +11,7 @@ use super::member::Member;
 use super::record::Record;
 use super::topics::Seen;
 use crate::group::Text;
+use crate::group::folded::Folded;
 
 /// Where a group stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +72,10 @@ pub(in crate::group) struct Group {
     regex_counts: OrdMap<Text, usize>,
 }
 
-impl Group {
-    /// Folds a record in.
-    pub(in crate::group) fn apply(&mut self, record: &Record) {
+impl Folded for Group {
+    type Record = Record;
+
+    fn apply(&mut self, record: &Record) {
         match record {
             Record::Group(value) => {
                 let value = value.unwrap_or_default();
@@ -119,6 +121,16 @@ impl Group {
         }
     }
 
+    fn ends_with(record: &Record) -> bool {
+        matches!(record, Record::Group(None))
+    }
+
+    fn is_tombstone(record: &Record) -> bool {
+        record.is_tombstone()
+    }
+}
+
+impl Group {
     fn change_member(&mut self, id: &Text, change: impl FnOnce(&mut Member)) {
         let mut member = match self.members.get(id) {
             Some(member) => Member::clone(member),

@@ -188,20 +188,26 @@ fn replace(draft: &mut Draft, former: &Member, id: &Text) -> Member {
     member
 }
 
+fn check_epoch(member: &Member, request: &Heartbeat) -> Result<(), Refused> {
+    let current = &member.current;
+    check_epochs(request.epoch, current.epoch, current.previous_epoch, || {
+        let owned = request.owned.as_ref();
+        owned.is_some_and(|owned| current.assigned.contains_all(owned))
+    })
+}
+
 /// A member may be one epoch behind if it did not get our answer, and holds no more than it may. One that begins anew is
 /// let in as it is.
-fn check_epoch(member: &Member, request: &Heartbeat) -> Result<(), Refused> {
-    let (received, current) = (request.epoch, member.current.epoch);
+pub(in crate::group) fn check_epochs(
+    received: i32,
+    current: i32,
+    previous: i32,
+    holds_no_more: impl FnOnce() -> bool,
+) -> Result<(), Refused> {
     if received == 0 || received == current {
         return Ok(());
     }
-    let missed_answer = received < current
-        && received == member.current.previous_epoch
-        && request
-            .owned
-            .as_ref()
-            .is_some_and(|owned| member.current.assigned.contains_all(owned));
-    if missed_answer {
+    if received < current && received == previous && holds_no_more() {
         return Ok(());
     }
     let than = if received > current { "greater" } else { "smaller" };
@@ -303,9 +309,17 @@ fn unresolved(group: &Group, around: &Surroundings<'_>, brings_regex: bool) -> B
 }
 
 fn may_assign(group: &Group, around: &Surroundings<'_>) -> bool {
-    let last_ms = group.target_timestamp_ms;
-    let interval_ms = i64::try_from(around.assignment_interval_ms).unwrap_or(i64::MAX);
-    last_ms == 0 || interval_ms == 0 || around.now_ms.cast_signed() >= last_ms.saturating_add(interval_ms)
+    is_due(
+        group.target_timestamp_ms,
+        around.assignment_interval_ms,
+        around.now_ms,
+    )
+}
+
+/// Whether the interval after the last assignment is over (KIP-1263). 0: it is not known when that was.
+pub(in crate::group) fn is_due(last_ms: i64, interval_ms: u64, now_ms: u64) -> bool {
+    let until_ms = last_ms.saturating_add(i64::try_from(interval_ms).unwrap_or(i64::MAX));
+    last_ms == 0 || interval_ms == 0 || now_ms.cast_signed() >= until_ms
 }
 
 /// The one that most members want, of those that there are.

@@ -106,7 +106,7 @@ pub(super) fn static_member<'a>(
     Ok(member)
 }
 
-pub(super) fn unknown_member(member_id: &Text, group: &Text) -> Refused {
+pub(in crate::group) fn unknown_member(member_id: &Text, group: &Text) -> Refused {
     Refused::because(
         Error::UnknownMember,
         format!("group {group} has no member {member_id}"),

@@ -6,13 +6,11 @@
 //! the group's for which partitions were last assigned. A member's follows the target's: only once it has given up what
 //! it must, and takes of the rest what nobody else holds any more.
 
-mod assigned;
 pub mod assignor;
 pub(super) mod classic_member;
 mod draft;
 mod embedded;
 mod group;
-mod groups;
 pub(super) mod heartbeat;
 pub(super) mod leave;
 mod member;
@@ -24,6 +22,7 @@ pub mod request;
 mod target;
 mod topics;
 
+use crate::group::assigned;
 pub use assigned::{Partitions, PartitionsByEpoch};
 pub use group::{Resolved, State};
 pub use member::MemberState;
@@ -33,9 +32,12 @@ pub use request::{Beat, Described, DescribedMember, Heartbeat, Resolution};
 pub use topics::Seen;
 
 pub(super) use group::Group;
-pub(super) use groups::Groups;
+pub(super) use leave::unknown_member;
 pub(super) use member::Member;
 pub(super) use topics::Hashes;
+
+/// All groups of this protocol in one shard at one moment.
+pub(super) type Groups = super::folded::Groups<Group>;
 
 use super::Error;
 

@@ -57,7 +57,7 @@ impl Goal<'_> {
 
     /// Only gives up what is no longer subscribed to.
     fn shed(&self, now: &Current) -> Current {
-        let (assigned, dropped) = now.assigned.split(|topic, _| (self.reads)(topic));
+        let (assigned, dropped) = now.assigned.split(|topic, _| (self.reads)(*topic));
         if dropped.is_empty() {
             return now.clone();
         }
@@ -80,7 +80,7 @@ impl Goal<'_> {
     }
 
     fn advance(&self, now: &Current, epoch: i32) -> Current {
-        let wanted = |topic, partition| (self.reads)(topic) && self.target.contains(topic, partition);
+        let wanted = |topic: &Uuid, partition| (self.reads)(*topic) && self.target.contains(topic, partition);
         let (mut assigned, revoking) = now.assigned.split(wanted);
         if !revoking.is_empty() && self.still_owns(&revoking) {
             return Current {

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use flotilla_protocol::Uuid;
 
 use super::assigned::{Partitions, PartitionsByEpoch};
 use super::group::Resolved;
 use super::member::MemberState;
 use crate::group::Text;
+use crate::group::record::flexible::{TAG_FIRST, put_count, put_optional, put_tagged_i64, put_text, read};
 use crate::group::record::{Malformed, Reader, TooLong, put_string, put_uvarint};
 use crate::group::shard::request::Protocol;
 
@@ -157,8 +157,6 @@ const KIND_TARGET_EPOCH: i16 = 6;
 const KIND_TARGET: i16 = 7;
 const KIND_CURRENT: i16 = 8;
 const KIND_REGEX: i16 = 16;
-/// The first tag of each value that has any.
-const TAG_FIRST: u32 = 0;
 const VALUE_VERSION: i16 = 0;
 
 impl Record {
@@ -281,40 +279,6 @@ impl Record {
             },
         };
         Ok(Some((group, record)))
-    }
-}
-
-pub(in crate::group) fn read<T>(
-    value: Option<Reader<'_>>,
-    fields: impl FnOnce(&mut Reader<'_>) -> Result<T, Malformed>,
-) -> Result<Option<T>, Malformed> {
-    value.map(|mut input| fields(&mut input)).transpose()
-}
-
-pub(in crate::group) fn put_count(out: &mut BytesMut, count: usize) {
-    put_uvarint(out, count as u32 + 1);
-}
-
-pub(in crate::group) fn put_text(out: &mut BytesMut, text: &str) {
-    put_count(out, text.len());
-    out.put_slice(text.as_bytes());
-}
-
-pub(in crate::group) fn put_optional(out: &mut BytesMut, text: Option<&Text>) {
-    match text {
-        Some(text) => put_text(out, text),
-        None => put_uvarint(out, 0),
-    }
-}
-
-pub(in crate::group) fn put_tagged_i64(out: &mut BytesMut, value: i64) {
-    if value == 0 {
-        put_uvarint(out, 0);
-    } else {
-        put_uvarint(out, 1);
-        put_uvarint(out, TAG_FIRST);
-        put_uvarint(out, 8);
-        out.put_i64(value);
     }
 }
 
@@ -514,41 +478,6 @@ fn read_resolved(input: &mut Reader<'_>) -> Result<Resolved, Malformed> {
     };
     input.tagged(|_, _| Ok(()))?;
     Ok(value)
-}
-
-impl<'a> Reader<'a> {
-    pub(in crate::group) fn i8(&mut self) -> Result<i8, Malformed> {
-        self.array().map(i8::from_be_bytes)
-    }
-
-    pub(in crate::group) fn uuid(&mut self) -> Result<Uuid, Malformed> {
-        self.array().map(Uuid)
-    }
-
-    /// A compact array. Not allocated by its count: the loop ends where the bytes do.
-    pub(in crate::group) fn many<T>(
-        &mut self,
-        mut one: impl FnMut(&mut Reader<'a>) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, Malformed> {
-        let count = self.uvarint()?.checked_sub(1).ok_or(Malformed::Null)?;
-        let mut all = Vec::new();
-        for _ in 0..count {
-            all.push(one(self)?);
-        }
-        Ok(all)
-    }
-
-    /// The tags at the end of a value, of which one may be a number.
-    pub(in crate::group) fn tagged_i64(&mut self) -> Result<i64, Malformed> {
-        let mut value = 0;
-        self.tagged(|tag, field| {
-            if tag == TAG_FIRST {
-                value = Reader(field).i64()?;
-            }
-            Ok(())
-        })?;
-        Ok(value)
-    }
 }
 
 #[cfg(test)]

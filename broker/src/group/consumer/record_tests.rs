@@ -1,3 +1,4 @@
+use flotilla_protocol::Uuid;
 use proptest::prelude::*;
 
 use super::*;

@@ -51,6 +51,11 @@ impl Shard {
                     self.stale.insert(id.clone());
                 }
             }
+            for (id, group) in self.streams.iter() {
+                if group.requires_any(&changed.topics) {
+                    self.stale.insert(id.clone());
+                }
+            }
         }
         self.seen = seen.clone();
     }
@@ -127,7 +132,7 @@ impl Shard {
         }
         let joins = request.epoch == 0;
         let not_found = |message: String| Err(Refused::because(Error::GroupNotFound, message));
-        if self.shares.contains(id) {
+        if self.is_assigned_to(id) {
             return not_found(format!("group {id} is not of the consumer protocol"));
         }
         let classic = self.groups.get(id);
@@ -137,15 +142,22 @@ impl Shard {
         }
         match classic.map(classic::Group::state) {
             None if !joins => not_found(format!("there is no consumer group {id}")),
-            None if self.groups.len() + self.consumers.len() >= GROUPS_MAX => Err(Refused::because(
-                Error::NotAvailable,
-                format!("the coordinator has {GROUPS_MAX} groups, as many as it can have"),
-            )),
-            None => Ok(()),
+            None => self.check_room(),
             Some(classic::State::Dead) => Err(Error::NotAvailable.into()),
             Some(_) if joins => Ok(()),
             Some(_) => not_found(format!("group {id} is not of the consumer protocol")),
         }
+    }
+
+    /// Whether there may be one group more.
+    pub(super) fn check_room(&self) -> Result<(), Refused> {
+        if self.groups.len() + self.assigned_count() < GROUPS_MAX {
+            return Ok(());
+        }
+        Err(Refused::because(
+            Error::NotAvailable,
+            format!("the coordinator has {GROUPS_MAX} groups, as many as it can have"),
+        ))
     }
 
     fn consumer_leave(&mut self, to: Ticket, request: &Heartbeat) -> Result<(), Refused> {
@@ -170,7 +182,7 @@ impl Shard {
     }
 
     fn no_such_group(&self, id: &Text) -> Refused {
-        let message = match self.groups.contains_key(id) || self.shares.contains(id) {
+        let message = match self.is_known(id) && !self.consumers.contains(id) {
             true => format!("group {id} is not of the consumer protocol"),
             false => format!("there is no group {id}"),
         };
@@ -290,26 +302,32 @@ impl Shard {
             let Some(group) = self.consumers.get(&id).cloned() else {
                 continue;
             };
-            let mut all_expired = self.latest.doubted_of_group(&id).next().is_none();
-            let mut records = Vec::new();
-            for (topic, partition, offset) in self.latest.of_group(&id) {
-                let until_ms = offset.expire_timestamp_ms.unwrap_or_else(|| {
-                    offset
-                        .commit_timestamp_ms
-                        .saturating_add(self.config.offsets_retention_ms)
-                });
-                if (self.now_ms as i64) >= until_ms && !group.is_subscribed_to(topic) {
-                    records.push(tombstone(&id, topic, partition));
-                } else {
-                    all_expired = false;
-                }
-            }
+            let (records, all_expired) = self.expired(&id, |topic| group.is_subscribed_to(topic));
             if all_expired && group.is_empty() {
                 self.delete_consumer_group(&id);
             } else {
                 self.write_in_parts(records, Vec::new());
             }
         }
+    }
+
+    /// Tombstones for the offsets of a group that have outlived their time, and whether none are left then.
+    pub(super) fn expired(&self, id: &Text, is_subscribed_to: impl Fn(&str) -> bool) -> (Vec<Record>, bool) {
+        let mut all_expired = self.latest.doubted_of_group(id).next().is_none();
+        let mut records = Vec::new();
+        for (topic, partition, offset) in self.latest.of_group(id) {
+            let until_ms = offset.expire_timestamp_ms.unwrap_or_else(|| {
+                offset
+                    .commit_timestamp_ms
+                    .saturating_add(self.config.offsets_retention_ms)
+            });
+            if (self.now_ms as i64) >= until_ms && !is_subscribed_to(topic) {
+                records.push(tombstone(id, topic, partition));
+            } else {
+                all_expired = false;
+            }
+        }
+        (records, all_expired)
     }
 }
 

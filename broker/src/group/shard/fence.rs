@@ -44,7 +44,7 @@ impl Shard {
         self.timers.set(
             session(group, member),
             self.now_ms + within_ms,
-            Alarm::ConsumerSession,
+            Alarm::MemberSession,
         );
     }
 
@@ -72,23 +72,25 @@ impl Shard {
         }
     }
 
-    /// A member has been silent for too long.
-    pub(super) fn consumer_session_over(&mut self, id: &Text, member: &Text) {
-        self.fence(id, std::slice::from_ref(member));
-    }
-
     /// A member has had the time that it asked for, and has not given up what it must.
     pub(super) fn consumer_rebalance_over(&mut self, id: &Text, member: &Text, epoch: i32) {
-        let group = self.consumers.get(id);
-        let is_there_still = group
-            .and_then(|group| group.member(member))
-            .is_some_and(|member| member.current.epoch == epoch);
+        let of_consumers = || Some(self.consumers.get(id)?.member(member)?.current.epoch);
+        let of_streams = || Some(self.streams.get(id)?.member(member)?.current.epoch);
+        let is_there_still = of_consumers().or_else(of_streams) == Some(epoch);
         if is_there_still {
             self.fence(id, std::slice::from_ref(member));
         }
     }
 
     pub(super) fn fence(&mut self, id: &Text, members: &[Text]) {
+        if self.streams.contains(id) {
+            self.fence_streams(id, members);
+            return;
+        }
+        if self.shares.contains(id) {
+            self.fence_share(id, members);
+            return;
+        }
         let Some(group) = self.consumers.get(id).cloned() else {
             return;
         };
@@ -191,7 +193,7 @@ pub(super) fn resync(group: &Text, member: &Text) -> Key {
     }
 }
 
-fn rebalance(group: &Text, member: &Text) -> Key {
+pub(super) fn rebalance(group: &Text, member: &Text) -> Key {
     Key::Rebalance {
         group: group.clone(),
         member: member.clone(),

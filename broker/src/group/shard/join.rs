@@ -16,11 +16,14 @@ impl Shard {
                 return;
             }
             self.make_room_for_classic(&join.group);
+            self.make_room_of_streams(&join.group);
         }
         let refusal = if !self.allows_session(join.session_timeout_ms) {
             Some((join.member_id.clone(), Error::InvalidSessionTimeout))
         } else if self.shares.contains(&join.group) {
             Some((join.member_id.clone(), Error::InconsistentProtocol))
+        } else if self.streams.contains(&join.group) {
+            Some((nobody.clone(), Error::InconsistentProtocol))
         } else if self.groups.contains_key(&join.group) {
             None
         } else if !join.member_id.is_empty() {

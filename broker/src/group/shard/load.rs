@@ -13,7 +13,7 @@ impl Shard {
     pub fn replay(&mut self, record: &Record) {
         match record {
             Record::OffsetCommit { group, value, .. } => {
-                if value.is_some() && !self.consumers.contains(group) {
+                if value.is_some() && !self.is_assigned_to(group) {
                     self.groups.entry(group.clone()).or_insert_with(Group::new);
                 }
                 self.latest.apply(record);
@@ -23,6 +23,8 @@ impl Shard {
                 value: Some(value),
             } => {
                 self.consumers.remove(group);
+                self.shares.remove(group);
+                self.streams.remove(group);
                 self.groups.insert(group.clone(), Group::from_record(value));
             }
             Record::GroupMetadata { group, value: None } => {
@@ -30,14 +32,25 @@ impl Shard {
             }
             Record::Consumer { group, record } => {
                 self.consumers.apply(group, record);
-                if self.consumers.contains(group) {
-                    // One made of offsets alone, which came first in the log.
-                    self.groups.remove(group);
-                } else if self.latest.of_group(group).next().is_some() {
-                    self.groups.entry(group.clone()).or_insert_with(Group::new);
-                }
+                self.replayed_assigned(group);
             }
-            Record::Share { group, record } => self.shares.apply(group, record),
+            Record::Streams { group, record } => {
+                self.streams.apply(group, record);
+                self.replayed_assigned(group);
+            }
+            Record::Share { group, record } => {
+                self.shares.apply(group, record);
+                self.replayed_assigned(group);
+            }
+        }
+    }
+
+    fn replayed_assigned(&mut self, group: &Text) {
+        if self.is_assigned_to(group) {
+            // One made of offsets alone, which came first in the log.
+            self.groups.remove(group);
+        } else if self.latest.of_group(group).next().is_some() {
+            self.groups.entry(group.clone()).or_insert_with(Group::new);
         }
     }
 
@@ -49,7 +62,7 @@ impl Shard {
     /// A producer's transaction ends here.
     pub fn replay_marker(&mut self, producer_id: ProducerId, committed: bool) {
         for group in self.latest.end_transaction(producer_id, committed) {
-            if self.consumers.contains(&group) {
+            if self.is_assigned_to(&group) {
                 continue;
             }
             self.groups.entry(group).or_insert_with(Group::new);
@@ -62,8 +75,8 @@ impl Shard {
         self.now_ms = now_ms;
         self.committed = self.latest.clone();
         self.consumers_loaded();
-        self.shares_committed = self.shares.clone();
-        self.shares_restored();
+        self.shares_loaded();
+        self.streams_loaded();
         let mut crowded: Vec<Text> = Vec::new();
         let mut unsettled: Vec<Text> = Vec::new();
         let mut sessions = Vec::new();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::consumer::of_group;
-use super::{Alarm, Group as ClassicGroup, Key, Shard, State, Then};
+use super::{Alarm, Group as ClassicGroup, Key, Shard, Then};
 use crate::group::Text;
+use crate::group::classic::State;
 use crate::group::consumer::{self, Group, Refused, leave, migration};
 use crate::group::error::Error;
 use crate::group::record::Record;
@@ -35,7 +36,18 @@ impl Shard {
         records: Vec<consumer::Record>,
         reply: Then,
     ) {
-        let mut records = of_group(id, records);
+        let had_classic = self.groups.contains_key(id);
+        self.write_instead_of_classic(id, of_group(id, records), reply);
+        if had_classic {
+            for member in upgraded.into_iter().flat_map(Group::members) {
+                self.expect_beat(id, &member.id, member.subscription.classic.as_ref());
+            }
+        }
+    }
+
+    /// Writes records of a group to whose members the coordinator assigns. The classic group of that name, if there is one, ends with
+    /// them.
+    pub(super) fn write_instead_of_classic(&mut self, id: &Text, mut records: Vec<Record>, reply: Then) {
         let mut then = vec![reply];
         if let Some(mut was) = self.groups.remove(id) {
             self.forget_timers(id, &was);
@@ -43,9 +55,6 @@ impl Shard {
             for member in was.members_mut() {
                 self.answer(member, member.id.clone(), Error::RebalanceInProgress);
                 (member.awaiting_join, member.awaiting_sync) = (None, None);
-            }
-            for member in upgraded.into_iter().flat_map(Group::members) {
-                self.expect_beat(id, &member.id, member.subscription.classic.as_ref());
             }
             let tombstone = Record::GroupMetadata {
                 group: id.clone(),

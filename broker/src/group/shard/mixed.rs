@@ -9,6 +9,7 @@ use crate::group::Text;
 use crate::group::consumer::heartbeat::{self, Decided};
 use crate::group::consumer::{Group, Member, Record, Seen, State, classic_member};
 use crate::group::error::Error;
+use crate::group::folded::Folded;
 use crate::group::shard::request::{Join, Joined, Reply, Sync};
 
 impl Shard {

@@ -16,7 +16,9 @@ mod read;
 mod rebalance;
 pub(super) mod request;
 mod share;
+mod streams;
 mod sync;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -26,12 +28,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::classic::{Group, Member, State};
+use super::classic::{Group, Member};
 use super::consumer::{Groups, Hashes, Seen};
-use super::error::{Error, WriteError};
+use super::error::Error;
 use super::offsets::Offsets;
 use super::record::Record;
-use super::share::Groups as Shares;
+use super::share::Groups as ShareGroups;
+use super::streams::{Groups as StreamsGroups, Volatile};
 use super::timer::Timers;
 use super::{Config, Text};
 use request::{EndTransaction, Joined, Producer, Reply, Request};
@@ -103,14 +106,18 @@ pub struct Shard {
     consumers_committed: Groups,
     consumers: Groups,
     /// Share groups, in the same two states.
-    shares_committed: Shares,
-    shares: Shares,
+    shares_committed: ShareGroups,
+    shares: ShareGroups,
+    /// Streams groups, in the same two states, and what is known of them besides.
+    streams_committed: StreamsGroups,
+    streams: StreamsGroups,
+    streams_volatile: BTreeMap<Text, Volatile>,
     /// The topics that there are, as the newest request knew them.
     seen: Seen,
     hashes: Hashes,
     /// The metadata that topics appeared in last.
     new_topics_index: u64,
-    /// Groups of the new protocol whose topics may have changed since their epochs went up.
+    /// Groups to which the coordinator assigns, whose topics may have changed since their epochs went up.
     stale: BTreeSet<Text>,
     /// Groups whose regular expressions are being looked up, and how long that is waited for.
     resolving: BTreeMap<Text, u64>,
@@ -132,7 +139,9 @@ struct Write {
     /// Groups of the new protocol once it is.
     consumers_after: Groups,
     /// Share groups once it is.
-    shares_after: Shares,
+    shares_after: ShareGroups,
+    /// Streams groups once it is.
+    streams_after: StreamsGroups,
     then: Vec<Then>,
     late: bool,
 }
@@ -170,12 +179,26 @@ struct Replace {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Session { group: Text, member: Text },
-    Rebalance { group: Text, member: Text },
-    Rejoin { group: Text, member: Text },
-    Resync { group: Text, member: Text },
+    Session {
+        group: Text,
+        member: Text,
+    },
+    Rebalance {
+        group: Text,
+        member: Text,
+    },
+    Rejoin {
+        group: Text,
+        member: Text,
+    },
+    Resync {
+        group: Text,
+        member: Text,
+    },
     Join(Text),
     Sync(Text),
+    /// The first assignment of a streams group that was empty.
+    Assignment(Text),
     Write(WriteId),
     Expiry,
 }
@@ -183,13 +206,13 @@ enum Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Alarm {
     Session,
-    ConsumerSession,
-    ShareSession,
+    MemberSession,
     Rebalance { epoch: i32 },
     ClassicMember,
     InitialJoin { delay_ms: u64, remaining_ms: u64 },
     Join,
     Sync { generation: i32 },
+    Assignment,
     Write,
     Expiry,
 }
@@ -205,8 +228,11 @@ impl Shard {
             latest: Offsets::default(),
             consumers_committed: Groups::default(),
             consumers: Groups::default(),
-            shares_committed: Shares::default(),
-            shares: Shares::default(),
+            shares_committed: ShareGroups::default(),
+            shares: ShareGroups::default(),
+            streams_committed: StreamsGroups::default(),
+            streams: StreamsGroups::default(),
+            streams_volatile: BTreeMap::new(),
             seen: Seen::default(),
             hashes: Hashes::default(),
             new_topics_index: 0,
@@ -292,6 +318,12 @@ impl Shard {
                 let described = groups.iter().map(|group| self.share_describe(group)).collect();
                 self.reply(to, Reply::ShareDescribe(Ok(described)));
             }
+            Request::StreamsHeartbeat(heartbeat) => self.streams_heartbeat(to, &heartbeat),
+            Request::StreamsDescribe { groups, seen } => {
+                self.observe(&seen);
+                let described = groups.iter().map(|group| self.streams_describe(group)).collect();
+                self.reply(to, Reply::StreamsDescribe(Ok(described)));
+            }
         }
         std::mem::take(&mut self.effects)
     }
@@ -306,11 +338,8 @@ impl Shard {
         }
         for (key, alarm) in due {
             match (key, alarm) {
-                (Key::Session { group, member }, Alarm::ConsumerSession) => {
-                    self.consumer_session_over(&group, &member);
-                }
-                (Key::Session { group, member }, Alarm::ShareSession) => {
-                    self.share_session_over(&group, &member);
+                (Key::Session { group, member }, Alarm::MemberSession) => {
+                    self.fence(&group, std::slice::from_ref(&member));
                 }
                 (Key::Session { group, member }, _) => self.session_over(&group, &member),
                 (Key::Rebalance { group, member }, Alarm::Rebalance { epoch }) => {
@@ -332,61 +361,11 @@ impl Shard {
                 (Key::Join(group), _) => self.complete_join(&group),
                 (Key::Sync(group), Alarm::Sync { generation }) => self.sync_over(&group, generation),
                 (Key::Sync(_), _) => {}
+                (Key::Assignment(group), _) => self.streams_delay_over(&group),
                 (Key::Write(write), _) => self.write_late(write),
                 (Key::Expiry, _) => self.expire(),
             }
         }
-        std::mem::take(&mut self.effects)
-    }
-
-    /// A write, and with it all before it, is committed.
-    pub fn committed(&mut self, now_ms: u64, write: WriteId) -> Vec<Effect> {
-        self.now_ms = now_ms;
-        while self.writes.front().is_some_and(|first| first.id <= write) {
-            let Some(done) = self.writes.pop_front() else {
-                break;
-            };
-            self.timers.cancel(&Key::Write(done.id));
-            self.committed = done.after;
-            self.consumers_committed = done.consumers_after;
-            self.shares_committed = done.shares_after;
-            for then in done.then {
-                self.follow(done.id, then, Ok(()));
-            }
-        }
-        std::mem::take(&mut self.effects)
-    }
-
-    /// A write could not be appended, and none after it will be: they are taken back.
-    pub fn failed(&mut self, now_ms: u64, write: WriteId, error: WriteError) -> Vec<Effect> {
-        self.now_ms = now_ms;
-        let kept = self
-            .writes
-            .iter()
-            .take_while(|pending| pending.id < write)
-            .count();
-        let undone = self.writes.split_off(kept);
-        (self.latest, self.consumers, self.shares) = match self.writes.back() {
-            Some(last) => (
-                last.after.clone(),
-                last.consumers_after.clone(),
-                last.shares_after.clone(),
-            ),
-            None => (
-                self.committed.clone(),
-                self.consumers_committed.clone(),
-                self.shares_committed.clone(),
-            ),
-        };
-        // The newest first, so that a group's birth is undone last.
-        for write in undone.into_iter().rev() {
-            self.timers.cancel(&Key::Write(write.id));
-            for then in write.then {
-                self.follow(write.id, then, Err(error));
-            }
-        }
-        self.consumers_restored();
-        self.shares_restored();
         std::mem::take(&mut self.effects)
     }
 
@@ -400,6 +379,7 @@ impl Shard {
                 | Request::ConsumerDescribe(_)
                 | Request::ShareStanding(_)
                 | Request::ShareDescribe(_)
+                | Request::StreamsDescribe { .. }
         );
         // An empty id is good for offsets of old clients, and for nothing else (Kafka's rule).
         let may_be_empty = matches!(
@@ -414,6 +394,8 @@ impl Shard {
                 | Request::ConsumerDescribe(_)
                 | Request::ShareHeartbeat(_)
                 | Request::ShareDescribe(_)
+                | Request::StreamsHeartbeat(_)
+                | Request::StreamsDescribe { .. }
         );
         for group in request.groups() {
             if group.len() > ID_BYTES_MAX || (group.is_empty() && !may_be_empty) {
@@ -426,131 +408,23 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether the group is one to whose members the coordinator assigns, not a classic one.
+    fn is_assigned_to(&self, id: &str) -> bool {
+        self.consumers.contains(id) || self.shares.contains(id) || self.streams.contains(id)
+    }
+
+    /// Whether there is such a group, of whatever protocol.
+    fn is_known(&self, id: &str) -> bool {
+        self.groups.contains_key(id) || self.is_assigned_to(id)
+    }
+
+    /// How many groups are not classic ones.
+    fn assigned_count(&self) -> usize {
+        self.consumers.len() + self.shares.len() + self.streams.len()
+    }
+
     fn reply(&mut self, to: Ticket, reply: Reply) {
         self.effects.push(Effect::Reply { to, reply });
-    }
-
-    fn write(&mut self, records: Vec<Record>, then: Vec<Then>) -> WriteId {
-        for record in &records {
-            self.latest.apply(record);
-            match record {
-                Record::Consumer { group, record } => self.consumers.apply(group, record),
-                Record::Share { group, record } => self.shares.apply(group, record),
-                _ => {}
-            }
-        }
-        let write = self.begin_write(then);
-        self.effects.push(Effect::Append {
-            write,
-            records: records.into(),
-        });
-        write
-    }
-
-    fn write_in_transaction(&mut self, producer: Producer, records: Vec<Record>, then: Vec<Then>) -> WriteId {
-        for record in &records {
-            self.latest.apply_in_doubt(producer.id, record);
-        }
-        let write = self.begin_write(then);
-        self.effects.push(Effect::AppendInTransaction {
-            write,
-            producer,
-            records: records.into(),
-        });
-        write
-    }
-
-    fn begin_write(&mut self, then: Vec<Then>) -> WriteId {
-        let id = WriteId(self.next_write);
-        self.next_write += 1;
-        self.writes.push_back(Write {
-            id,
-            after: self.latest.clone(),
-            consumers_after: self.consumers.clone(),
-            shares_after: self.shares.clone(),
-            then,
-            late: false,
-        });
-        let deadline_ms = self.now_ms + self.config.commit_timeout_ms;
-        self.timers.set(Key::Write(id), deadline_ms, Alarm::Write);
-        id
-    }
-
-    /// Answers when everything that is under way is committed.
-    fn reply_after_writes(&mut self, to: Ticket, reply: Reply) {
-        match self.writes.back_mut() {
-            None => self.reply(to, reply),
-            Some(last) if last.late => self.reply(to, reply.failed(WriteError::NotReplicated.into())),
-            Some(last) => last.then.push(Then::Reply { to, reply }),
-        }
-    }
-
-    /// Those who wait for a write are told that it is late. Its records are in the log and may still be committed.
-    fn write_late(&mut self, write: WriteId) {
-        let Some(late) = self.writes.iter_mut().find(|pending| pending.id == write) else {
-            return;
-        };
-        late.late = true;
-        let (keep, tell) = std::mem::take(&mut late.then).into_iter().partition(|then| {
-            matches!(
-                then,
-                Then::Know { .. } | Then::Forget { .. } | Then::Convert { .. }
-            )
-        });
-        late.then = keep;
-        for then in tell {
-            self.follow(write, then, Err(WriteError::NotReplicated));
-        }
-    }
-
-    fn follow(&mut self, write: WriteId, then: Then, result: Result<(), WriteError>) {
-        match then {
-            Then::Reply { to, reply } => match result {
-                Ok(()) => self.reply(to, reply),
-                Err(error) => self.reply(to, reply.failed(error.into())),
-            },
-            Then::Assign {
-                group,
-                generation,
-                assignment,
-            } => match result {
-                Ok(()) => self.assign(&group, generation, &assignment),
-                Err(error) => self.assignment_lost(&group, generation, error.into()),
-            },
-            Then::Replace(replace) => match result {
-                Ok(()) => self.replaced(&replace),
-                Err(error) => self.replacement_lost(*replace, error.into()),
-            },
-            Then::Know { group } => self.know(write, &group, result),
-            Then::Forget { group, since_ms } => self.forget(&group, since_ms, result),
-            Then::Convert { group, was } => {
-                if result.is_err() {
-                    self.stay_classic(&group, *was);
-                }
-            }
-        }
-    }
-
-    fn know(&mut self, write: WriteId, id: &Text, result: Result<(), WriteError>) {
-        let Some(group) = self.groups.get_mut(id).filter(|group| group.born == Some(write)) else {
-            return;
-        };
-        match result {
-            Ok(()) => group.born = None,
-            Err(error) => self.drop_group(id, error.into()),
-        }
-    }
-
-    fn forget(&mut self, id: &Text, since_ms: i64, result: Result<(), WriteError>) {
-        match result {
-            Ok(()) => self.drop_group(id, Error::NotAvailable),
-            Err(_) => {
-                if let Some(group) = self.groups.get_mut(id) {
-                    group.become_(State::Empty, self.now_ms);
-                    group.state_timestamp_ms = since_ms;
-                }
-            }
-        }
     }
 
     /// Removes a group with all its timers; whoever waits in it gets the error.

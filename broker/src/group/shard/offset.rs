@@ -1,6 +1,6 @@
 //! OffsetCommit, OffsetDelete, DeleteGroups, and the expiry of offsets (KIP-211).
 
-use super::{Alarm, Effect, Group, Key, RECORDS_PER_WRITE_MAX, Shard, Then, Ticket, consumer};
+use super::{Alarm, Effect, Group, Key, RECORDS_PER_WRITE_MAX, Shard, Then, Ticket, consumer, streams};
 use crate::group::classic::State;
 use crate::group::error::Error;
 use crate::group::offsets::tombstone;
@@ -13,6 +13,13 @@ impl Shard {
     pub(super) fn commit(&mut self, to: Ticket, commit: &Commit, producer: Option<Producer>) {
         if let Some(group) = self.consumers.get(&commit.group) {
             match consumer::check_commit(group, commit, producer.is_some()) {
+                Ok(()) => self.write_offsets(to, commit, producer, false),
+                Err(error) => self.reply(to, Reply::Commit(Err(error))),
+            }
+            return;
+        }
+        if let Some(group) = self.streams.get(&commit.group) {
+            match streams::check_commit(group, commit, producer.is_some()) {
                 Ok(()) => self.write_offsets(to, commit, producer, false),
                 Err(error) => self.reply(to, Reply::Commit(Err(error))),
             }
@@ -109,7 +116,7 @@ impl Shard {
     pub(super) fn end_transaction(&mut self, to: Ticket, marker: EndTransaction) {
         let groups = self.latest.end_transaction(marker.producer_id, marker.committed);
         for group in groups {
-            if self.consumers.contains(&group) {
+            if self.is_assigned_to(&group) {
                 continue;
             }
             self.groups.entry(group).or_insert_with(Group::new);
@@ -120,7 +127,8 @@ impl Shard {
     }
 
     pub(super) fn delete_offsets(&mut self, to: Ticket, id: &Text, partitions: &[PartitionRef]) {
-        if let Some(results) = self.delete_consumer_offsets(id, partitions) {
+        let assigned = self.delete_consumer_offsets(id, partitions);
+        if let Some(results) = assigned.or_else(|| self.delete_streams_offsets(id, partitions)) {
             self.reply_after_writes(to, Reply::DeleteOffsets(Ok(results)));
             return;
         }
@@ -170,10 +178,11 @@ impl Shard {
     pub(super) fn delete(&mut self, to: Ticket, groups: &[Text]) {
         let mut results = Vec::with_capacity(groups.len());
         for id in groups {
-            let new_kind = self
+            let assigned = self
                 .delete_consumer_group(id)
-                .or_else(|| self.delete_share_group(id));
-            if let Some(result) = new_kind {
+                .or_else(|| self.delete_share_group(id))
+                .or_else(|| self.delete_streams_group(id));
+            if let Some(result) = assigned {
                 results.push(result);
                 continue;
             }
@@ -261,6 +270,7 @@ impl Shard {
         }
         self.write_in_parts(records, Vec::new());
         self.expire_consumers();
+        self.expire_streams();
     }
 
     fn has_expired(&self, group: &Group, topic: &Text, offset: &OffsetCommit) -> bool {

@@ -12,7 +12,8 @@ use crate::group::shard::request::{
 
 impl Shard {
     pub(super) fn fetch(&mut self, to: Ticket, fetch: Fetch) {
-        if let Err(error) = self.check_consumer_fetch(&fetch) {
+        let checked = self.check_consumer_fetch(&fetch);
+        if let Err(error) = checked.and_then(|()| self.check_streams_fetch(&fetch)) {
             self.reply(to, Reply::Fetch(Err(error)));
             return;
         }
@@ -139,7 +140,13 @@ impl Shard {
             protocol_type: "share".into(),
             state: group.state(),
         });
-        classic.chain(consumers).chain(shares).collect()
+        let streams = self.streams_committed.iter().map(|(id, group)| ListedGroup {
+            group: id.clone(),
+            kind: Kind::Streams,
+            protocol_type: "streams".into(),
+            state: group.state().name(),
+        });
+        classic.chain(consumers).chain(shares).chain(streams).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_protocol::Uuid;
 
-use super::{Alarm, GROUPS_MAX, Shard, Then, Ticket, session};
+use super::{Alarm, Shard, Then, Ticket, session};
 use crate::group::Text;
 use crate::group::consumer::Refused;
 use crate::group::error::Error;
@@ -82,24 +82,14 @@ impl Shard {
         if self.shares.contains(id) {
             return Ok(());
         }
-        if self.groups.contains_key(id) || self.consumers.contains(id) {
+        if request.epoch != 0 || self.is_known(id) {
             return Err(self.no_share_group(id));
         }
-        if request.epoch != 0 {
-            return Err(self.no_share_group(id));
-        }
-        if self.groups.len() + self.consumers.len() + self.shares.len() >= GROUPS_MAX {
-            return Err(Refused::because(
-                Error::NotAvailable,
-                format!("the coordinator has {GROUPS_MAX} groups, as many as it can have"),
-            ));
-        }
-        Ok(())
+        self.check_room()
     }
 
     fn no_share_group(&self, id: &Text) -> Refused {
-        let is_another = self.groups.contains_key(id) || self.consumers.contains(id);
-        let message = match is_another {
+        let message = match self.is_known(id) && !self.shares.contains(id) {
             true => format!("group {id} is not a share group"),
             false => format!("there is no group {id}"),
         };
@@ -141,22 +131,31 @@ impl Shard {
             config.session_timeout_range_ms,
         );
         let at_ms = self.now_ms + within_ms;
-        self.timers.set(session(id, member), at_ms, Alarm::ShareSession);
+        self.timers.set(session(id, member), at_ms, Alarm::MemberSession);
     }
 
-    /// A member has been silent for too long.
-    pub(super) fn share_session_over(&mut self, id: &Text, member: &Text) {
-        if let Some(group) = self.shares.get(id).cloned()
-            && group.member(member).is_some()
-        {
-            self.put_out_of_share(id, &group, member, Vec::new());
+    /// Members that are silent for too long.
+    pub(super) fn fence_share(&mut self, id: &Text, members: &[Text]) {
+        for member in members {
+            if let Some(group) = self.shares.get(id).cloned()
+                && group.member(member).is_some()
+            {
+                self.put_out_of_share(id, &group, member, Vec::new());
+            }
         }
     }
 
-    /// All members that there are get a whole session's time to be heard from.
+    /// All has been replayed: members get a whole session's time to be heard from.
+    pub(super) fn shares_loaded(&mut self) {
+        self.shares_committed = self.shares.clone();
+        self.shares_restored();
+    }
+
+    /// Sets the timers that are missing, and has all groups look at their topics again.
     pub(super) fn shares_restored(&mut self) {
         let groups = self.shares.clone();
         for (id, group) in groups.iter() {
+            self.stale.insert(id.clone());
             for member in group.members() {
                 if self.timers.deadline(&session(id, &member.id)).is_none() {
                     self.expect_share_beat(id, &member.id);

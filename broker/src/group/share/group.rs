@@ -9,6 +9,7 @@ use super::partitions::StatePartitions;
 use super::record::{Current, Record, Subscription};
 use crate::group::Text;
 use crate::group::consumer::Partitions;
+use crate::group::folded::Folded;
 
 /// A member: what it told of itself, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +33,10 @@ pub(in crate::group) struct Group {
     partitions: Arc<StatePartitions>,
 }
 
-impl Group {
-    /// Folds a record in.
-    pub(in crate::group) fn apply(&mut self, record: &Record) {
+impl Folded for Group {
+    type Record = Record;
+
+    fn apply(&mut self, record: &Record) {
         match record {
             Record::Group(value) => {
                 let value = value.unwrap_or_default();
@@ -71,6 +73,16 @@ impl Group {
         }
     }
 
+    fn ends_with(record: &Record) -> bool {
+        matches!(record, Record::Group(None))
+    }
+
+    fn is_tombstone(record: &Record) -> bool {
+        record.is_tombstone()
+    }
+}
+
+impl Group {
     fn change_member(&mut self, id: &Text, change: impl FnOnce(&mut Member)) {
         let mut member = match self.members.get(id) {
             Some(member) => Member::clone(member),
@@ -127,42 +139,5 @@ impl Group {
             true => "Empty",
             false => "Stable",
         }
-    }
-}
-
-/// All share groups of one shard at one moment. Cloning is cheap.
-#[derive(Clone, Debug, Default)]
-pub(in crate::group) struct Groups(OrdMap<Text, Arc<Group>>);
-
-impl Groups {
-    /// Folds a record in.
-    pub(in crate::group) fn apply(&mut self, id: &Text, record: &Record) {
-        if matches!(record, Record::Group(None)) {
-            self.0.remove(id);
-            return;
-        }
-        if let Some(group) = self.0.get_mut(id) {
-            Arc::make_mut(group).apply(record);
-        } else if !record.is_tombstone() {
-            let mut group = Group::default();
-            group.apply(record);
-            self.0.insert(id.clone(), Arc::new(group));
-        }
-    }
-
-    pub(in crate::group) fn get(&self, id: &str) -> Option<&Arc<Group>> {
-        self.0.get(id)
-    }
-
-    pub(in crate::group) fn contains(&self, id: &str) -> bool {
-        self.0.contains_key(id)
-    }
-
-    pub(in crate::group) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(in crate::group) fn iter(&self) -> impl Iterator<Item = (&Text, &Arc<Group>)> {
-        self.0.iter()
     }
 }

@@ -11,7 +11,7 @@ use super::partitions::{Named, StatePartitions};
 use super::record::{Current, Record, Subscription};
 use super::request::{Beat, Heartbeat};
 use crate::group::consumer::{GroupEpoch, Hashes, Refused, Seen, TargetEpoch};
-use crate::group::{Error, Text};
+use crate::group::{Error, Text, folded};
 
 /// What a decision goes by, besides the group and the request.
 pub(in crate::group) struct Surroundings<'a> {
@@ -34,25 +34,9 @@ pub(in crate::group) struct Decided {
     pub(in crate::group) beat: Beat,
 }
 
-/// A decision in the making: a copy of a group, and the records that made it what it is.
-struct Draft {
-    group: Group,
-    records: Vec<Record>,
-}
+type Draft = folded::Draft<Group>;
 
 impl Draft {
-    fn of(group: Option<&Group>) -> Self {
-        Self {
-            group: group.cloned().unwrap_or_default(),
-            records: Vec::new(),
-        }
-    }
-
-    fn write(&mut self, record: Record) {
-        self.group.apply(&record);
-        self.records.push(record);
-    }
-
     /// Raises the group's epoch, if asked to or if the topics that it reads have changed.
     fn follow_topics(&mut self, must_bump: bool, hashes: &mut Hashes, seen: &Seen) {
         let metadata_hash = hashes.of_group(self.group.subscribed(), seen);

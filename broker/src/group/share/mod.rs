@@ -16,7 +16,10 @@ pub use partitions::{Named, StatePartitions};
 pub use record::{Current, Record, Subscription};
 pub use request::{Beat, Described, DescribedMember, Heartbeat, Partition, Standing};
 
-pub(super) use group::{Group, Groups};
+pub(super) use group::Group;
+
+/// All share groups of one shard at one moment.
+pub(super) type Groups = super::folded::Groups<Group>;
 
 /// How share groups behave: the settings `group.share.*` of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]

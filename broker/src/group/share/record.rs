@@ -8,10 +8,9 @@ use flotilla_protocol::Uuid;
 
 use super::partitions::{Named, StatePartitions};
 use crate::group::Text;
-use crate::group::consumer::record::{
-    put_count, put_optional, put_tagged_i64, put_target, put_text, read, read_target,
-};
+use crate::group::consumer::record::{put_target, read_target};
 use crate::group::consumer::{GroupEpoch, Partitions, TargetEpoch};
+use crate::group::record::flexible::{put_count, put_optional, put_tagged_i64, put_text, read};
 use crate::group::record::{Malformed, Reader, TooLong, put_string, put_uvarint};
 
 /// One record of a share group; no value: what its key names is deleted.

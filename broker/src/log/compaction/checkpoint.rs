@@ -61,6 +61,14 @@ impl Log {
         self.write_cleaned(to, Durability::Synced)
     }
 
+    /// This copy of `log` is compacted as far as that is.
+    pub(in crate::log) fn take_over_cleaned(&mut self, log: &Log) -> Result<(), Error> {
+        if self.cleaned_to == log.cleaned_to {
+            return Ok(());
+        }
+        self.write_cleaned(log.cleaned_to, Durability::Synced)
+    }
+
     fn write_cleaned(&mut self, to: Offset, durability: Durability) -> Result<(), Error> {
         let path = self.dir.join(FILE_NAME);
         write_lines(&*self.storage.disk, &path, &[to.to_string()], durability).during("write", &path)?;

@@ -3,8 +3,11 @@
 //! Everything is addressed by path, so that an idle partition holds no open file. All calls block: who must not be
 //! blocked calls from a thread that may be.
 
+mod buffers;
 mod real;
 mod sim;
+#[cfg(test)]
+pub(crate) mod stopping;
 
 use std::any::Any;
 use std::io;

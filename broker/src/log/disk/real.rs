@@ -1,8 +1,10 @@
 //! The file system of this machine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::buffers::Buffers;
 use super::{Disk, Entry, Lock, Space, Stat};
 
 /// Files through a bounded number of open handles: the least recently used one is closed for the next.
@@ -19,6 +22,7 @@ use super::{Disk, Entry, Lock, Space, Stat};
 /// the file until someone has seen it, so the sync through the next handle still finds it.
 pub struct RealDisk {
     open: Mutex<OpenFiles>,
+    buffers: Buffers,
 }
 
 struct OpenFiles {
@@ -26,7 +30,8 @@ struct OpenFiles {
     clock: u64,
     /// How often names came to stand for other files.
     changes: u64,
-    files: HashMap<PathBuf, (u64, Arc<File>)>,
+    /// In the order of the bytes of their paths, so that what lies in a directory stands together.
+    files: BTreeMap<OsString, (u64, Arc<File>)>,
     by_age: BTreeMap<u64, PathBuf>,
 }
 
@@ -38,7 +43,7 @@ impl RealDisk {
     #[must_use]
     pub fn new(open_files_max: usize) -> Self {
         let limit = open_files_max.max(1);
-        let (files, by_age) = (HashMap::new(), BTreeMap::new());
+        let (files, by_age) = (BTreeMap::new(), BTreeMap::new());
         Self {
             open: Mutex::new(OpenFiles {
                 limit,
@@ -47,6 +52,7 @@ impl RealDisk {
                 files,
                 by_age,
             }),
+            buffers: Buffers::default(),
         }
     }
 
@@ -81,7 +87,7 @@ impl RealDisk {
 
 impl OpenFiles {
     fn touch(&mut self, path: &Path) -> Option<Arc<File>> {
-        let (age, file) = self.files.get_mut(path)?;
+        let (age, file) = self.files.get_mut(path.as_os_str())?;
         self.clock += 1;
         let path = self.by_age.remove(age).expect("each open file has an age");
         *age = self.clock;
@@ -107,32 +113,49 @@ impl OpenFiles {
     fn insert(&mut self, path: &Path, file: &Arc<File>) {
         self.forget(path);
         self.clock += 1;
-        self.files.insert(path.to_owned(), (self.clock, Arc::clone(file)));
+        self.files.insert(path.into(), (self.clock, Arc::clone(file)));
         self.by_age.insert(self.clock, path.to_owned());
         while self.files.len() > self.limit {
             let (_, oldest) = self.by_age.pop_first().expect("each open file has an age");
-            self.files.remove(&oldest);
+            self.files.remove(oldest.as_os_str());
         }
     }
 
     fn forget(&mut self, path: &Path) {
-        if let Some((age, _)) = self.files.remove(path) {
+        if let Some((age, _)) = self.files.remove(path.as_os_str()) {
             self.by_age.remove(&age);
         }
     }
 
     /// Also forgets what lies below `path`, for directories.
     fn forget_below(&mut self, path: &Path) {
+        self.forget(path);
+        let inside = path.join("");
         let below: Vec<PathBuf> = self
             .files
-            .keys()
-            .filter(|open| open.starts_with(path))
-            .cloned()
+            .range::<OsStr, _>((Bound::Included(inside.as_os_str()), Bound::Unbounded))
+            .map(|(open, _)| Path::new(open))
+            .take_while(|open| open.starts_with(&inside))
+            .map(Path::to_owned)
             .collect();
         for path in below {
             self.forget(&path);
         }
     }
+}
+
+/// Reads until `bytes` are full or the file ends. How many there were.
+fn read_full(file: &File, position: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], position + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 impl Disk for RealDisk {
@@ -157,18 +180,8 @@ impl Disk for RealDisk {
 
     fn read_at(&self, path: &Path, position: u64, length: usize) -> io::Result<Bytes> {
         let file = self.file(path)?;
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match file.read_at(&mut bytes[filled..], position + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(Bytes::from(bytes))
+        self.buffers
+            .filled(length, |bytes| read_full(&file, position, bytes))
     }
 
     fn truncate(&self, path: &Path, size_bytes: u64) -> io::Result<()> {

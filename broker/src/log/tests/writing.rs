@@ -306,8 +306,10 @@ fn starting_over_keeps_only_the_offset() {
 #[test]
 fn one_sync_covers_many_appends_and_a_roll_syncs_what_it_ends() {
     let (disk, _, mut log) = new(Config::default());
-    fill(&mut log, 10);
-    assert_eq!(log.synced_end(), Offset(0));
+    fill(&mut log, 1);
+    log.sync().unwrap();
+    fill(&mut log, 9);
+    assert_eq!(log.synced_end(), Offset(2));
     let before = disk.syncs();
     let handle = log.sync_handle().unwrap();
     fill(&mut log, 1);
@@ -320,6 +322,26 @@ fn one_sync_covers_many_appends_and_a_roll_syncs_what_it_ends() {
     log.roll(0).unwrap();
     assert_eq!(log.synced_end(), Offset(22));
     assert!(log.sync_handle().is_none());
+}
+
+#[test]
+fn a_new_log_is_synced_with_its_names_by_who_syncs_it_and_not_by_who_appends() {
+    for is_rolled in [false, true] {
+        let (disk, storage, mut log) = new(Config::default());
+        let before = disk.syncs();
+        fill(&mut log, 5);
+        assert_eq!(disk.syncs(), before, "an append waits for no disk");
+        if is_rolled {
+            log.roll(0).unwrap();
+        } else {
+            log.sync().unwrap();
+        }
+        assert_eq!(log.synced_end(), Offset(10));
+        drop(log);
+        disk.crash(7);
+        let (log, _) = open(&storage, options(Config::default(), false));
+        assert_eq!(log.log_end(), Offset(10), "rolled: {is_rolled}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A broker with listeners of every kind, whose metadata lives in memory.
 
+use super::oauth;
 use crate::auth::scram::{Credential, Mechanism};
 use crate::auth::{Authorizer, Operation, PatternType, PermissionType, ResourceType};
 use crate::broker::{self, Broker};
@@ -71,6 +72,17 @@ impl Bench {
             key: file("listener.key", key.serialize_pem()),
             client_ca: Some(file("clients.pem", ca_pem)),
         };
+        let keys = file(oauth::KEYS_FILE, oauth::keys(&[1]));
+        config.settings.extend([
+            (
+                "sasl.oauthbearer.jwks.endpoint.url".to_owned(),
+                format!("file://{}", keys.display()),
+            ),
+            (
+                "sasl.oauthbearer.expected.audience".to_owned(),
+                "kafka".to_owned(),
+            ),
+        ]);
         let listener = |name: &str, tls: Option<&ListenerTls>, authentication: &[Authentication]| Listener {
             name: name.to_owned(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -78,12 +90,13 @@ impl Bench {
             tls: tls.cloned(),
             authentication: authentication.to_vec(),
         };
-        use Authentication::{Mtls, Plain, ScramSha256, ScramSha512};
+        use Authentication::{Mtls, OauthBearer, Plain, ScramSha256, ScramSha512};
         config.listeners = vec![
             listener("open", None, &[]),
             listener("scram", None, &[ScramSha256, ScramSha512]),
             listener("tls", Some(&tls), &[ScramSha512, Plain, Mtls]),
             listener("mtls", Some(&tls), &[Mtls]),
+            listener("oauth", Some(&tls), &[OauthBearer]),
         ];
         let sockets = Sockets::open(&config).unwrap();
         let broker = Broker::in_memory_configured(config, image(), Authorizer::acl(["admin"], false));

@@ -5,13 +5,14 @@ use crate::partition::follower::Answer;
 use crate::partition::leader::NotEnoughReplicas;
 use crate::partition::producer_state;
 use crate::replica::append::{Fetched, Said};
+use crate::replica::poll;
 use crate::replica::testing::{self, broker, fold, image, partition, setting, topic};
 use crate::replica::{
     Acks, AppendError, At, Fetch, Health, LeadershipChange, Listed, Marker, Origin, Query, ReadError, Reader,
     Role, Unavailable, Upto,
 };
 use flotilla_control::proto::metadata as proto;
-use flotilla_protocol::{BrokerId, LeaderEpoch, ProducerEpoch, ProducerId};
+use flotilla_protocol::{BrokerEpoch, BrokerId, LeaderEpoch, ProducerEpoch, ProducerId};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,40 @@ async fn waiting_fetch_is_woken_by_what_is_committed() {
     let part = parts[0].as_ref().unwrap();
     assert_eq!(values(&part.records), on(&[(0, "a")]));
     assert_eq!((part.high_watermark, part.next_offset), (Offset(1), Offset(1)));
+}
+
+#[tokio::test]
+async fn follower_that_asks_hears_of_a_high_watermark_alone_after_a_moment() {
+    let replicated = [
+        broker(0, 1),
+        broker(1, 1),
+        topic("orders", 1),
+        partition(1, 0, &[0, 1], &[0], 3),
+    ];
+    let site = site(&image(replicated));
+    committed(&site.replicas, &["a"]).await;
+    let mut asked = fetch(1, 1, SOON);
+    asked.reader = Reader::Replica {
+        broker: BrokerId(1),
+        epoch: BrokerEpoch(101),
+    };
+    (
+        asked.partitions[0].1.leader_epoch,
+        asked.partitions[0].1.high_watermark,
+    ) = (LeaderEpoch(3), Offset(0));
+    let began = std::time::Instant::now();
+    let parts = site.replicas.fetch(&asked).await;
+    let took = began.elapsed();
+    let part = parts[0].as_ref().unwrap();
+    assert_eq!((part.high_watermark, part.size_bytes), (Offset(1), 0));
+    assert!((poll::MARKS_WAIT..SOON / 2).contains(&took), "{took:?}");
+    // With records it comes at once.
+    asked.partitions[0].1.offset = Offset(0);
+    let began = std::time::Instant::now();
+    let parts = site.replicas.fetch(&asked).await;
+    let (took, part) = (began.elapsed(), parts[0].as_ref().unwrap());
+    assert_eq!(values(&part.records), on(&[(0, "a")]));
+    assert!(took < SOON / 2, "{took:?}");
 }
 
 #[tokio::test]

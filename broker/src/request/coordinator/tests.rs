@@ -1,4 +1,5 @@
 mod consumer;
+mod streams;
 
 use std::sync::Arc;
 

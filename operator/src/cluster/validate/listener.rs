@@ -72,6 +72,11 @@ fn check_authentication(listener: &Listener, refuse: &mut Refuse<'_>) {
     for (way, name, why) in [
         (Authentication::Plain, "plain", "it shows passwords on the way"),
         (
+            Authentication::OauthBearer,
+            "oauthbearer",
+            "it shows tokens on the way",
+        ),
+        (
             Authentication::Mtls,
             "mtls",
             "certificates are shown in its handshake",

@@ -180,6 +180,10 @@ fn table() -> Vec<(Value, &'static str)> {
             "spec.listeners[internal].authentication: plain needs `tls: true`: it shows passwords on the way",
         ),
         (
+            listener(json!({"authentication": ["oauthbearer"]})),
+            "spec.listeners[internal].authentication: oauthbearer needs `tls: true`: it shows tokens on the way",
+        ),
+        (
             listener(json!({"authentication": ["scram-sha-512", "scram-sha-512"]})),
             "spec.listeners[internal].authentication: a way is named twice",
         ),

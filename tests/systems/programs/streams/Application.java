@@ -5,7 +5,12 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Properties;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.StreamsGroupDescription;
+import org.apache.kafka.clients.admin.StreamsGroupMemberAssignment;
+import org.apache.kafka.clients.admin.StreamsGroupMemberDescription;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
@@ -19,6 +24,7 @@ import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.state.QueryableStoreTypes;
 
 public class Application {
+    private static final String ID = "words";
     private static final Duration WITHIN = Duration.ofSeconds(80);
 
     public static void main(String[] args) throws Exception {
@@ -34,6 +40,7 @@ public class Application {
                 switch (command) {
                     case "run" -> awaitRunning(streams);
                     case "state" -> printState(streams);
+                    case "group" -> printGroup(args[0]);
                     case "stop" -> {
                         if (!streams.close(WITHIN)) {
                             throw new IllegalStateException("it did not stop within " + WITHIN);
@@ -52,7 +59,7 @@ public class Application {
         Properties config = new Properties();
         config.put("bootstrap.servers", args[0]);
         config.put("state.dir", args[1]);
-        config.put("application.id", "words");
+        config.put("application.id", ID);
         config.put("processing.guarantee", "exactly_once_v2");
         config.put("replication.factor", "3");
         config.put("num.stream.threads", "2");
@@ -61,12 +68,15 @@ public class Application {
         // Every change is written out, not the last of some.
         config.put("statestore.cache.max.bytes", "0");
         config.put("repartition.purge.interval.ms", "1000");
-        config.put("main.consumer.session.timeout.ms", "6000");
-        config.put("main.consumer.heartbeat.interval.ms", "1000");
         config.put("consumer.auto.offset.reset", "earliest");
         for (String setting : List.of(args).subList(2, args.length)) {
             String[] parts = setting.split("=", 2);
             config.put(parts[0], parts[1]);
+        }
+        // Members of streams groups are told these by the brokers.
+        if (!"streams".equals(config.get("group.protocol"))) {
+            config.put("main.consumer.session.timeout.ms", "6000");
+            config.put("main.consumer.heartbeat.interval.ms", "1000");
         }
         return config;
     }
@@ -92,6 +102,21 @@ public class Application {
                 throw new IllegalStateException("it is " + streams.state());
             }
             Thread.sleep(20);
+        }
+    }
+
+    /// The streams group, as an administrator sees it: its state, and where each task is active.
+    private static void printGroup(String bootstrap) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+            StreamsGroupDescription group = admin.describeStreamsGroups(List.of(ID)).all().get().get(ID);
+            System.out.println("group " + group.groupState());
+            for (StreamsGroupMemberDescription member : group.members()) {
+                for (StreamsGroupMemberAssignment.TaskIds tasks : member.assignment().activeTasks()) {
+                    for (int partition : tasks.partitions()) {
+                        System.out.println("task " + tasks.subtopologyId() + " " + partition);
+                    }
+                }
+            }
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::consumer::seen;
 use super::*;
 use crate::group::consumer::{Partitions, Refused, Seen};
 use crate::group::share::{Beat, Described, Heartbeat, Named, Standing};
+use crate::group::testing::seen;
 
 const ORDERS: Uuid = Uuid([1; 16]);
 

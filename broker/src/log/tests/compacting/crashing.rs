@@ -1,83 +1,8 @@
 //! A loss of power after each single step of a compaction.
 
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::transactional::{end, transactional};
 use super::*;
-
-/// A disk that works for so many changes, and then refuses every one.
-struct Stopping {
-    disk: Arc<SimDisk>,
-    left: AtomicUsize,
-}
-
-impl Stopping {
-    fn step(&self) -> io::Result<()> {
-        let taken = self
-            .left
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        taken.map(drop).map_err(|_| io::Error::other("the power is gone"))
-    }
-}
-
-impl Disk for Stopping {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.create_dir(path)
-    }
-    fn create(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.create(path)
-    }
-    fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.step()?;
-        self.disk.write_at(path, position, bytes)
-    }
-    fn read_at(&self, path: &Path, position: u64, length: usize) -> io::Result<Bytes> {
-        self.disk.read_at(path, position, length)
-    }
-    fn truncate(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        self.step()?;
-        self.disk.truncate(path, size_bytes)
-    }
-    fn sync(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.sync(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.sync_dir(path)
-    }
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.sync_all(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.remove(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.step()?;
-        self.disk.remove_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.disk.list(path)
-    }
-    fn stat(&self, path: &Path) -> io::Result<Stat> {
-        self.disk.stat(path)
-    }
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        self.disk.space(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Lock> {
-        self.disk.lock(path)
-    }
-}
+use crate::log::disk::stopping::{Power, Stopping};
 
 /// Values, overwritten ones, tombstones that are new and one whose time is over, in segments of which some become one.
 fn prepared() -> (Arc<SimDisk>, Config) {
@@ -156,12 +81,10 @@ fn power_lost_at_any_step_leaves_a_log_with_the_same_last_values() {
         let mut completed = false;
         for seed in 3 * steps as u64..3 * steps as u64 + 3 {
             let (disk, config) = prepared();
-            let stopping = Arc::new(Stopping {
-                disk: Arc::clone(&disk),
-                left: AtomicUsize::new(usize::MAX),
-            });
+            let power = Arc::new(Power::default());
+            let stopping = Arc::new(Stopping::new(&disk, &power));
             let (mut log, _) = open(&Storage::new(stopping.clone()), options(config, true));
-            stopping.left.store(steps, Ordering::SeqCst);
+            power.last_for(steps);
             completed = try_clean(&mut log, LIMITS, NOW_MS).is_ok();
             drop(log);
             disk.crash(seed);
