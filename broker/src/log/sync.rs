@@ -77,28 +77,22 @@ impl SyncHandle {
     /// # Errors
     /// [`Error::Sync`]: the volume has to be taken offline, and the sync must not be tried again.
     pub fn sync(&self) -> Result<(), Error> {
-        if let Some(dir) = &self.new_dir {
-            sync_names(&*self.disk, dir).or_else(|error| self.unless_removed(error))?;
-        }
-        match self.disk.sync(&self.path) {
-            Ok(()) => Ok(()),
+        match self.sync_files() {
             // The log itself took the file away; what was in it needs no sync any more.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_current() => Ok(()),
-            Err(source) => Err(Error::Sync {
-                path: self.path.clone(),
-                source,
-            }),
+            Err(Error::Sync { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && !self.is_current() =>
+            {
+                Ok(())
+            }
+            synced => synced,
         }
     }
 
-    /// The log itself took the directory away, if it is gone.
-    fn unless_removed(&self, error: Error) -> Result<(), Error> {
-        match &error {
-            Error::Sync { source, .. } if source.kind() == io::ErrorKind::NotFound && !self.is_current() => {
-                Ok(())
-            }
-            _ => Err(error),
+    fn sync_files(&self) -> Result<(), Error> {
+        if let Some(dir) = &self.new_dir {
+            sync_names(&*self.disk, dir)?;
         }
+        self.disk.sync(&self.path).during_sync(&self.path)
     }
 
     pub(super) fn is_current(&self) -> bool {

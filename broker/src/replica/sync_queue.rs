@@ -4,7 +4,7 @@ use super::PartitionKey;
 use super::hosted::Hosted;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How many files are synced at once. Most of a sync is waiting, and the kernel makes one flush of the device out of those that come together.
@@ -12,6 +12,8 @@ pub(super) const SYNCS_AT_ONCE: usize = 8;
 /// Where more wait, the whole file system is synced at once instead: for thousands of files that takes a hundredth of the time. Not for
 /// a few, because it also writes what others have on that file system.
 const ONE_BY_ONE_MAX: usize = 64;
+/// How long a log rests at the most: a disk that was slow for once must not make anybody wait longer than that.
+const REST_MAX: Duration = Duration::from_millis(5);
 
 /// Those whose appends wait for a sync, in turn. No longer than there are partitions: each waits once.
 #[derive(Default)]
@@ -91,7 +93,8 @@ impl SyncQueue {
         match task {
             Task::One(turn, hosted) => {
                 self.syncing.retain(|(other, _)| other != turn);
-                self.resting.push((now + (now - since), hosted.key()));
+                self.resting
+                    .push((now + (now - since).min(REST_MAX), hosted.key()));
             }
             Task::All(_) => self.syncing.clear(),
         }
@@ -123,6 +126,11 @@ impl SyncQueue {
         self.closing
     }
 
+    /// Whether others wait.
+    pub(super) fn has_more(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether nothing is left to do, nor will be.
     pub(super) fn is_over(&self) -> bool {
         self.closing && self.waiting.is_empty()
@@ -134,9 +142,8 @@ mod tests {
     use super::*;
     use crate::replica::testing::{self, broker, image, partition, topic};
     use flotilla_protocol::{BrokerId, PartitionIndex};
-    use std::time::Duration;
 
-    const TICK: Duration = Duration::from_millis(10);
+    const TICK: Duration = Duration::from_millis(1);
 
     fn hosted(count: i32) -> Vec<Arc<Hosted>> {
         let facts = [broker(0, 1), topic("orders", 1)];
@@ -170,6 +177,18 @@ mod tests {
         assert!(queue.begin(now + TICK).is_none(), "it rests");
         assert_eq!(queue.wakes_at(), Some(now + 2 * TICK));
         assert!(matches!(queue.begin(now + 2 * TICK), Some(Task::One(1, _))));
+    }
+
+    #[test]
+    fn log_does_not_rest_for_long_where_the_disk_was_slow() {
+        let (log, now) = (hosted(1).remove(0), Instant::now());
+        let mut queue = SyncQueue::default();
+        queue.push(log.clone());
+        let task = queue.begin(now).unwrap();
+        queue.push(log);
+        let ended = now + Duration::from_secs(20);
+        queue.end(&task, now, ended);
+        assert_eq!(queue.wakes_at(), Some(ended + REST_MAX));
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl Volume {
                 }
                 continue;
             };
+            if queue.has_more() {
+                // Who looked at the clock for one that rests may be who took this.
+                self.wake.notify_one();
+            }
             drop(queue);
             // A sync that failed is never tried again: the next may succeed without having written what was lost.
             if self.health() != Health::Offline {

@@ -7,9 +7,9 @@ use flotilla_protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDes
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
-use super::coordinator::{code, consumer_groups_off, describe, optional_wire, text, wire};
+use super::coordinator::{consumer_groups_off, describe, optional_wire, wire};
 use crate::auth::{Operation, ResourceType};
-use crate::group::consumer::{Described, DescribedMember, Partitions, Refused};
+use crate::group::consumer::{Described, DescribedMember, Partitions};
 use crate::group::{Reply, Request};
 use crate::metadata::Image;
 
@@ -23,32 +23,26 @@ pub(super) async fn handle(
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
     let image = ctx.image();
-    let mut groups = Vec::with_capacity(request.group_ids.len());
-    let mut asked = Vec::with_capacity(request.group_ids.len());
     let off = consumer_groups_off(&image);
-    for name in request.group_ids {
-        if off.is_some() {
-            groups.push(refusal(name, ErrorCode::UnsupportedVersion, off.clone()));
-        } else if !ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
-            groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
-        } else if name.is_empty() {
-            groups.push(refusal(name, ErrorCode::InvalidGroupId, None));
-        } else {
-            asked.push(text(&name));
-        }
-    }
     let answered = |reply| match reply {
         Reply::ConsumerDescribe(found) => Some(found),
         _ => None,
     };
-    for (name, found) in describe(ctx, &image, asked, Request::ConsumerDescribe, answered).await {
-        groups.push(match found {
-            Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
-            Err(Refused { error, message }) => refusal(wire(&name), code(error), message),
-        });
-    }
+    let found = describe(
+        ctx,
+        &image,
+        off,
+        request.group_ids,
+        Request::ConsumerDescribe,
+        answered,
+    )
+    .await;
+    let groups = found.into_iter().map(|(name, found)| match found {
+        Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
+        Err((error, message)) => refusal(name, error, message),
+    });
     ConsumerGroupDescribeResponse {
-        groups,
+        groups: groups.collect(),
         ..ConsumerGroupDescribeResponse::default()
     }
 }

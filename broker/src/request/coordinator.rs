@@ -37,18 +37,35 @@ pub(super) fn streams_groups_off(image: &Image) -> Option<String> {
         .then(|| "streams groups are off: streams.version is 0, kafka-features.sh raises it to 1".to_owned())
 }
 
-/// Has each group described by the shard that it lives in. `answered` takes the answer apart, if it is one to the question.
+/// A description, or why there is none.
+pub(super) type Found<T> = Result<T, (ErrorCode, Option<String>)>;
+
+/// Has each group that the client may see described by the shard that it lives in; none where `off` says why not. `answered` takes the
+/// answer apart, if it is one to the question.
 pub(super) async fn describe<T>(
     ctx: &Context,
     image: &Image,
-    names: Vec<Text>,
+    off: Option<String>,
+    names: Vec<Str>,
     question: impl Fn(Vec<Text>) -> Request,
     answered: impl Fn(Reply) -> Option<Result<Vec<Result<T, Refused>>, Error>>,
-) -> Vec<(Text, Result<T, Refused>)> {
+) -> Vec<(Str, Found<T>)> {
+    let mut described: Vec<(Str, Found<T>)> = Vec::with_capacity(names.len());
     let mut by_partition: BTreeMap<_, Vec<Text>> = BTreeMap::new();
     for name in names {
-        let partition = ctx.broker.groups.partition_of(image, &name);
-        by_partition.entry(partition).or_default().push(name);
+        let refusal = if off.is_some() {
+            (ErrorCode::UnsupportedVersion, off.clone())
+        } else if !ctx.allowed_in(image, Operation::Describe, ResourceType::Group, &name) {
+            (ErrorCode::GroupAuthorizationFailed, None)
+        } else if name.is_empty() {
+            (ErrorCode::InvalidGroupId, None)
+        } else {
+            let name = text(&name);
+            let partition = ctx.broker.groups.partition_of(image, &name);
+            by_partition.entry(partition).or_default().push(name);
+            continue;
+        };
+        described.push((name, Err(refusal)));
     }
     let asked = by_partition.into_iter().map(async |(partition, names)| {
         let question = question(names.clone());
@@ -60,7 +77,12 @@ pub(super) async fn describe<T>(
         let found = found.unwrap_or_else(|error| names.iter().map(|_| Err(error.into())).collect());
         names.into_iter().zip(found).collect::<Vec<_>>()
     });
-    join_all(asked).await.into_iter().flatten().collect()
+    let found = join_all(asked).await.into_iter().flatten();
+    described.extend(found.map(|(name, found)| {
+        let found = found.map_err(|Refused { error, message }| (code(error), message));
+        (wire(&name), found)
+    }));
+    described
 }
 
 /// The code of a coordinator's refusal.

@@ -7,9 +7,8 @@ use flotilla_protocol::messages::{StreamsGroupDescribeRequest, StreamsGroupDescr
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
-use super::coordinator::{code, describe, optional_wire, seen, streams_groups_off, text, wire};
+use super::coordinator::{describe, optional_wire, seen, streams_groups_off, wire};
 use crate::auth::{Operation, ResourceType};
-use crate::group::consumer::Refused;
 use crate::group::streams::{self, Described, DescribedMember, Tasks};
 use crate::group::{Reply, Request, Text};
 use crate::metadata::Image;
@@ -20,20 +19,7 @@ pub(super) async fn handle(
     request: StreamsGroupDescribeRequest,
 ) -> StreamsGroupDescribeResponse {
     let image = ctx.image();
-    let mut groups = Vec::with_capacity(request.group_ids.len());
-    let mut asked = Vec::with_capacity(request.group_ids.len());
     let off = streams_groups_off(&image);
-    for name in request.group_ids {
-        if off.is_some() {
-            groups.push(refusal(name, ErrorCode::UnsupportedVersion, off.clone()));
-        } else if !ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
-            groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
-        } else if name.is_empty() {
-            groups.push(refusal(name, ErrorCode::InvalidGroupId, None));
-        } else {
-            asked.push(text(&name));
-        }
-    }
     let question = |groups| Request::StreamsDescribe {
         groups,
         seen: seen(ctx),
@@ -42,14 +28,13 @@ pub(super) async fn handle(
         Reply::StreamsDescribe(found) => Some(found),
         _ => None,
     };
-    for (name, found) in describe(ctx, &image, asked, question, answered).await {
-        groups.push(match found {
-            Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
-            Err(Refused { error, message }) => refusal(wire(&name), code(error), message),
-        });
-    }
+    let found = describe(ctx, &image, off, request.group_ids, question, answered).await;
+    let groups = found.into_iter().map(|(name, found)| match found {
+        Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
+        Err((error, message)) => refusal(name, error, message),
+    });
     StreamsGroupDescribeResponse {
-        groups,
+        groups: groups.collect(),
         ..StreamsGroupDescribeResponse::default()
     }
 }

@@ -79,24 +79,32 @@ fn what_a_member_had_it_keeps_as_long_as_it_has_no_more_than_its_share() {
 
 #[test]
 fn a_task_whose_member_is_gone_goes_to_its_standby() {
-    let three = members(&[("a", "p"), ("b", "q"), ("c", "r")]);
-    let shapes = shapes(&[("0", 3, true)]);
-    let given = assign(&three, &shapes, 1);
-    let mut left = after(&three, &given);
-    left.remove("a");
-    let lost = &given["a"].active;
-    let again = assign(&left, &shapes, 1);
-    for (subtopology, partition) in lost.iter() {
-        let standby = given
-            .iter()
-            .find(|(_, of)| of.standby.contains(&subtopology, partition))
-            .map(|(id, _)| id.clone())
-            .expect("a standby");
-        assert!(
-            again[&standby].active.contains(&subtopology, partition),
-            "{again:?}"
-        );
-    }
+    let mut two = members(&[("b", "q"), ("c", "r")]);
+    let before = |active: &[(&str, i32)], standby: &[(&str, i32)]| {
+        Arc::new(Assignment {
+            active: tasks(active),
+            standby: tasks(standby),
+            ..Assignment::default()
+        })
+    };
+    // Both have as much to do: without the standby it would go to the first.
+    two.insert(
+        text("b"),
+        MemberSpec {
+            before: before(&[("0", 0)], &[]),
+            ..two["b"].clone()
+        },
+    );
+    two.insert(
+        text("c"),
+        MemberSpec {
+            before: before(&[("0", 1)], &[("0", 2)]),
+            ..two["c"].clone()
+        },
+    );
+    let given = assign(&two, &shapes(&[("0", 3, true)]), 0);
+    assert_eq!(given["b"].active, tasks(&[("0", 0)]));
+    assert_eq!(given["c"].active, tasks(&[("0", 1), ("0", 2)]));
 }
 
 #[test]
