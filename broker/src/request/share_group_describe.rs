@@ -7,9 +7,9 @@ use flotilla_protocol::messages::{ShareGroupDescribeRequest, ShareGroupDescribeR
 use flotilla_protocol::{ErrorCode, Str};
 
 use super::Context;
-use super::coordinator::{code, describe, optional_wire, share_groups_off, text, wire};
+use super::coordinator::{describe, optional_wire, share_groups_off, wire};
 use crate::auth::{Operation, ResourceType};
-use crate::group::consumer::{Partitions, Refused};
+use crate::group::consumer::Partitions;
 use crate::group::share::{Described, DescribedMember};
 use crate::group::{Reply, Request};
 use crate::metadata::Image;
@@ -20,32 +20,26 @@ const ASSIGNOR: &str = "simple";
 /// Describes each group that the client may see.
 pub(super) async fn handle(ctx: &Context, request: ShareGroupDescribeRequest) -> ShareGroupDescribeResponse {
     let image = ctx.image();
-    let mut groups = Vec::with_capacity(request.group_ids.len());
-    let mut asked = Vec::with_capacity(request.group_ids.len());
     let off = share_groups_off(&image);
-    for name in request.group_ids {
-        if off.is_some() {
-            groups.push(refusal(name, ErrorCode::UnsupportedVersion, off.clone()));
-        } else if !ctx.allowed_in(&image, Operation::Describe, ResourceType::Group, &name) {
-            groups.push(refusal(name, ErrorCode::GroupAuthorizationFailed, None));
-        } else if name.is_empty() {
-            groups.push(refusal(name, ErrorCode::InvalidGroupId, None));
-        } else {
-            asked.push(text(&name));
-        }
-    }
     let answered = |reply| match reply {
         Reply::ShareDescribe(found) => Some(found),
         _ => None,
     };
-    for (name, found) in describe(ctx, &image, asked, Request::ShareDescribe, answered).await {
-        groups.push(match found {
-            Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
-            Err(Refused { error, message }) => refusal(wire(&name), code(error), message),
-        });
-    }
+    let found = describe(
+        ctx,
+        &image,
+        off,
+        request.group_ids,
+        Request::ShareDescribe,
+        answered,
+    )
+    .await;
+    let groups = found.into_iter().map(|(name, found)| match found {
+        Ok(found) => described(ctx, &image, &found, request.include_authorized_operations),
+        Err((error, message)) => refusal(name, error, message),
+    });
     ShareGroupDescribeResponse {
-        groups,
+        groups: groups.collect(),
         ..ShareGroupDescribeResponse::default()
     }
 }
