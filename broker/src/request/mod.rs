@@ -88,6 +88,10 @@ pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
 mod share_acknowledge;
+#[cfg(test)]
+mod share_bench;
+#[cfg(test)]
+mod share_errors_tests;
 mod share_fetch;
 mod share_group_describe;
 mod share_group_heartbeat;

@@ -30,6 +30,10 @@ impl Broker {
         let now_ms = self.shares.clock.now_ms();
         let stored = {
             let mut state = hosted.state.lock();
+            // Nobody would store it any more.
+            if state.is_over {
+                return Err(Failure::NotFetched);
+            }
             let released = state.delivery.tick(now_ms, &limits);
             let number = state.delivery.acknowledge(member, now_ms, &limits, batches)?;
             if released {

@@ -172,7 +172,9 @@ impl Shares {
 
     /// Lets a delivery go that nobody fetches from any more, once all is stored.
     fn retire(&self, group: &Text, key: PartitionKey) {
-        if self.sessions.lock().is_fetched(group, plain(&key)) {
+        // Held until it is gone, so that nobody begins to fetch from it meanwhile.
+        let sessions = self.sessions.lock();
+        if sessions.is_fetched(group, plain(&key)) {
             return;
         }
         let mut hosted = self.hosted.lock();

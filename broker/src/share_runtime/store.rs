@@ -1,5 +1,6 @@
 //! Storing what became of records: one write at a time, each with all that has come meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Hosted, client};
@@ -27,18 +28,16 @@ async fn store(broker: Arc<Broker>, hosted: Arc<Hosted>, write: Write) {
         let number = write.number;
         let outcome = written(&broker, &hosted, write).await;
         let told;
+        let behind;
         {
             let mut state = hosted.state.lock();
             state.delivery.written(number, outcome.is_ok());
             let is_lost = broker.replicas.led(hosted.key) != Some(hosted.leader_epoch);
             state.is_over |= is_lost || outcome.is_err_and(is_final);
-            told = match state.is_over {
-                // What waits behind it fails as well: whoever loads the delivery anew knows nothing of it.
-                true => std::mem::take(&mut state.waiting)
-                    .into_values()
-                    .flatten()
-                    .collect(),
-                false => state.waiting.remove(&number).unwrap_or_default(),
+            told = state.waiting.remove(&number).unwrap_or_default();
+            behind = match state.is_over {
+                true => std::mem::take(&mut state.waiting),
+                false => BTreeMap::new(),
             };
             next = match state.is_over {
                 true => None,
@@ -48,6 +47,11 @@ async fn store(broker: Arc<Broker>, hosted: Arc<Hosted>, write: Write) {
         for waits in told {
             // Who waited may have gone meanwhile.
             let _ = waits.send(outcome);
+        }
+        // What waits behind it is never stored: whoever loads the delivery anew knows nothing of it.
+        let lost = outcome.err().unwrap_or(Error::FencedLeaderEpoch);
+        for waits in behind.into_values().flatten() {
+            let _ = waits.send(Err(lost));
         }
         hosted.changed.notify_waiters();
     }
