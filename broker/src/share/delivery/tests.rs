@@ -235,6 +235,23 @@ fn records_are_given_up_after_the_last_delivery() {
 }
 
 #[test]
+fn limit_that_was_lowered_counts_for_deliveries_of_before() {
+    let mut group = Group::of(&[read(0, 0), read(1, 1)]);
+    for count in 1..=2 {
+        assert_eq!(group.acquire("a", wanted(1)), [given(0, 0, count)]);
+        assert!(group.tick(1_000));
+    }
+    group.write(true).unwrap();
+    group.limits.delivery_count = 2;
+    assert_eq!(group.acquire("a", wanted(1)), [given(1, 1, 1)]);
+    let write = group.write(true).unwrap();
+    assert_eq!(
+        (write.start, write.batches),
+        (Offset(1), vec![stored(0, 0, RecordState::Archived, 2)])
+    );
+}
+
+#[test]
 fn member_that_goes_leaves_its_records_to_others() {
     let mut group = Group::of(&[read(0, 4), read(5, 9)]);
     assert_eq!(group.acquire("a", wanted(5)), [given(0, 4, 1)]);
