@@ -9,6 +9,8 @@ mod offsets;
 mod quotas;
 mod security;
 mod share_groups;
+mod share_records;
+mod share_states;
 mod streams_groups;
 mod tokens;
 mod topics;
@@ -26,6 +28,8 @@ pub fn all() -> Vec<Case> {
         offsets::cases(),
         consumer_groups::cases(),
         share_groups::cases(),
+        share_records::cases(),
+        share_states::cases(),
         streams_groups::cases(),
         transactions::cases(),
         configs::cases(),
