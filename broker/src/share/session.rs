@@ -49,6 +49,8 @@ struct Session {
     epoch: i32,
     connection: u64,
     partitions: BTreeSet<Partition>,
+    /// Its last request has come, and is being worked on: until then deliveries that it fetches from stay.
+    is_closing: bool,
 }
 
 /// The sessions of a broker.
@@ -101,6 +103,7 @@ impl Sessions {
                 epoch: next(OPEN),
                 connection,
                 partitions,
+                is_closing: false,
             };
             let partitions = in_turn(&session);
             self.sessions.insert(key.clone(), session);
@@ -134,7 +137,7 @@ impl Sessions {
     }
 
     fn go_on(&mut self, key: &Key, epoch: i32) -> Result<&mut Session, SessionRefused> {
-        let session = self.sessions.get_mut(key).ok_or(SessionRefused::NotFound)?;
+        let session = self.open(key)?;
         if session.epoch != epoch {
             return Err(SessionRefused::InvalidEpoch);
         }
@@ -142,12 +145,25 @@ impl Sessions {
         Ok(session)
     }
 
+    fn open(&mut self, key: &Key) -> Result<&mut Session, SessionRefused> {
+        let session = self.sessions.get_mut(key).filter(|session| !session.is_closing);
+        session.ok_or(SessionRefused::NotFound)
+    }
+
     fn close(&mut self, key: &Key) -> Result<Opened, SessionRefused> {
-        let session = self.sessions.remove(key).ok_or(SessionRefused::NotFound)?;
+        let session = self.open(key)?;
+        session.is_closing = true;
         Ok(Opened {
             partitions: Vec::new(),
-            dropped: session.partitions.into_iter().collect(),
+            dropped: session.partitions.iter().copied().collect(),
         })
+    }
+
+    /// What the last request of a session said is done: the session goes, unless it was opened anew.
+    pub fn closed(&mut self, key: &Key) {
+        if self.sessions.get(key).is_some_and(|session| session.is_closing) {
+            self.sessions.remove(key);
+        }
     }
 
     /// Whether a member of the group fetches from the partition.
@@ -225,7 +241,28 @@ mod tests {
         assert_eq!(sessions.acknowledge(&me, 2), Ok(Opened::default()));
         let closed = sessions.acknowledge(&me, CLOSE).unwrap();
         assert_eq!(closed.dropped, [(TOPIC, 1), (TOPIC, 2)]);
-        assert_eq!(sessions.acknowledge(&me, 3), Err(SessionRefused::NotFound));
+        for epoch in [3, CLOSE] {
+            assert_eq!(sessions.acknowledge(&me, epoch), Err(SessionRefused::NotFound));
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_stays_until_the_last_words_of_the_session_are_done() {
+        let mut sessions = Sessions::default();
+        let me = key("m");
+        let fetched = |sessions: &Sessions| sessions.is_fetched(&me.0, (TOPIC, 0));
+        sessions.fetch(&me, OPEN, 7, (&[(TOPIC, 0)], &[]), 1).unwrap();
+        sessions.closed(&me);
+        assert!(fetched(&sessions));
+        sessions.acknowledge(&me, CLOSE).unwrap();
+        assert!(fetched(&sessions));
+        // Opened anew meanwhile: that one goes on.
+        sessions.fetch(&me, OPEN, 7, (&[(TOPIC, 0)], &[]), 1).unwrap();
+        sessions.closed(&me);
+        assert!(fetched(&sessions));
+        sessions.fetch(&me, CLOSE, 7, (&[], &[]), 1).unwrap();
+        sessions.closed(&me);
+        assert!(!fetched(&sessions));
     }
 
     #[test]

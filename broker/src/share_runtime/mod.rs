@@ -211,12 +211,11 @@ impl Broker {
         }
     }
 
-    /// A member has no session any more with these partitions: what it holds of them goes to others.
-    pub(crate) fn share_released(
-        self: &Arc<Self>,
-        (group, member): &SessionKey,
-        partitions: &[share::Partition],
-    ) {
+    /// A member has no session any more with these partitions: what it holds of them goes to others. A session that closes
+    /// is gone with it.
+    pub(crate) fn share_released(self: &Arc<Self>, session: &SessionKey, partitions: &[share::Partition]) {
+        self.shares.sessions.lock().closed(session);
+        let (group, member) = session;
         let image = self.metadata.image();
         let limits = limits(self, &image, group);
         for (topic_id, partition) in partitions {
