@@ -510,8 +510,8 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::CoordinatorLoadInProgress, Test("broker/src/request/loading_tests.rs")),
     ]),
     (ApiKey::ShareFetch, &[
+        (E::UnknownServerError, Here),
         (E::UnknownTopicOrPartition, Here),
-        (E::UnknownTopicId, Here),
         (E::GroupAuthorizationFailed, Here),
         (E::InvalidRequest, Here),
         (E::InvalidRecordState, Here),
@@ -523,10 +523,11 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::TopicAuthorizationFailed, Test("broker/src/request/share_errors_tests.rs")),
         (E::KafkaStorageError, Test("broker/src/request/share_errors_tests.rs")),
         (E::UnsupportedVersion, Test("broker/src/request/share_errors_tests.rs")),
+        (E::UnknownTopicId, Test("broker/src/request/share_errors_tests.rs")),
     ]),
     (ApiKey::ShareAcknowledge, &[
+        (E::UnknownServerError, Here),
         (E::UnknownTopicOrPartition, Here),
-        (E::UnknownTopicId, Here),
         (E::GroupAuthorizationFailed, Here),
         (E::InvalidRequest, Here),
         (E::InvalidRecordState, Here),
@@ -536,6 +537,7 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::NotLeaderOrFollower, Test("broker/src/request/share_errors_tests.rs")),
         (E::TopicAuthorizationFailed, Test("broker/src/request/share_errors_tests.rs")),
         (E::UnsupportedVersion, Test("broker/src/request/share_errors_tests.rs")),
+        (E::UnknownTopicId, Test("broker/src/request/share_errors_tests.rs")),
     ]),
     (ApiKey::InitializeShareGroupState, &[
         (E::ClusterAuthorizationFailed, Here),
@@ -548,22 +550,22 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
     ]),
     (ApiKey::ReadShareGroupState, &[
         (E::ClusterAuthorizationFailed, Here),
-        (E::UnknownTopicOrPartition, Here),
         (E::InvalidRequest, Here),
         (E::FencedLeaderEpoch, Here),
         (E::NotCoordinator, Test("broker/src/request/share_errors_tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/share_errors_tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/share_errors_tests.rs")),
+        (E::UnknownTopicOrPartition, Test("broker/src/request/share_errors_tests.rs")),
     ]),
     (ApiKey::WriteShareGroupState, &[
         (E::ClusterAuthorizationFailed, Here),
-        (E::UnknownTopicOrPartition, Here),
         (E::InvalidRequest, Here),
         (E::FencedLeaderEpoch, Here),
         (E::FencedStateEpoch, Here),
         (E::NotCoordinator, Test("broker/src/request/share_errors_tests.rs")),
         (E::CoordinatorNotAvailable, Test("broker/src/request/share_errors_tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/share_errors_tests.rs")),
+        (E::UnknownTopicOrPartition, Test("broker/src/request/share_errors_tests.rs")),
     ]),
     (ApiKey::DeleteShareGroupState, &[
         (E::ClusterAuthorizationFailed, Here),
@@ -605,7 +607,6 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
     ]),
     (ApiKey::DescribeShareGroupOffsets, &[
         (E::GroupAuthorizationFailed, Here),
-        (E::GroupIdNotFound, Here),
         (E::TopicAuthorizationFailed, Test("broker/src/request/share_errors_tests.rs")),
         (E::UnsupportedVersion, Test("broker/src/request/share_errors_tests.rs")),
         (E::NotCoordinator, Test("broker/src/request/share_errors_tests.rs")),

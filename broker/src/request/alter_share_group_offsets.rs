@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flotilla_protocol::messages::alter_share_group_offsets_request::AlterShareGroupOffsetsRequestTopic;
+use flotilla_protocol::messages::alter_share_group_offsets_request::{
+    AlterShareGroupOffsetsRequestPartition, AlterShareGroupOffsetsRequestTopic,
+};
 use flotilla_protocol::messages::alter_share_group_offsets_response::{
     AlterShareGroupOffsetsResponsePartition, AlterShareGroupOffsetsResponseTopic,
 };
@@ -24,7 +26,7 @@ use crate::share_runtime;
 type Topic = AlterShareGroupOffsetsResponseTopic;
 type Partition = AlterShareGroupOffsetsResponsePartition;
 
-/// Sets them, where the group has no members.
+/// Sets them, where the group has no members. A group that is not there begins with them, unless none can be set.
 pub(super) async fn handle(
     ctx: &Context,
     request: AlterShareGroupOffsetsRequest,
@@ -37,14 +39,23 @@ pub(super) async fn handle(
         return refusal(ErrorCode::GroupAuthorizationFailed, None);
     }
     let group = text(&request.group_id);
-    let standing = match standing(ctx, &group, Request::ShareAltering(group.clone())).await {
+    let checked: Vec<Topic> = request
+        .topics
+        .iter()
+        .map(|topic| checked(ctx, &image, topic))
+        .collect();
+    let altering = Request::ShareAltering {
+        group: group.clone(),
+        sets: checked.iter().any(|topic| !named(topic).partitions.is_empty()),
+    };
+    let standing = match standing(ctx, &group, altering).await {
         Ok(standing) => standing,
         Err(error) => return refusal(code(error), Some(error.to_string())),
     };
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| one(ctx, &image, &group, topic, standing.epoch));
+    let topics = checked
+        .into_iter()
+        .zip(&request.topics)
+        .map(|(topic, asked)| set_in(ctx, &group, standing.epoch, topic, &asked.partitions));
     let responses = join_all(topics).await;
     let set: BTreeMap<Uuid, Named> = responses
         .iter()
@@ -65,7 +76,7 @@ pub(super) async fn handle(
     }
 }
 
-/// The partitions of a topic that were set.
+/// The partitions of a topic that nothing was refused of.
 fn named(topic: &Topic) -> Named {
     let set = topic
         .partitions
@@ -78,31 +89,22 @@ fn named(topic: &Topic) -> Named {
     }
 }
 
-async fn one(
-    ctx: &Context,
-    image: &Image,
-    group: &Text,
-    asked: &AlterShareGroupOffsetsRequestTopic,
-    state_epoch: i32,
-) -> Topic {
+/// The answer for a topic so far: what keeps its partitions from being set.
+fn checked(ctx: &Context, image: &Image, asked: &AlterShareGroupOffsetsRequestTopic) -> Topic {
     let name = &asked.topic_name;
     let known = image.topic(name);
-    let topic_id = known.map_or(Uuid::ZERO, |topic| topic.id);
     let may = ctx.allowed_in(image, Operation::Read, ResourceType::Topic, name);
-    let partitions = asked.partitions.iter().map(async |partition| {
+    let partitions = asked.partitions.iter().map(|partition| {
         let index = partition.partition_index;
         let is_known = known.is_some_and(|topic| topic.partition(PartitionIndex(index)).is_some());
         let (error_code, error_message) = if !may {
             plain(ErrorCode::TopicAuthorizationFailed)
         } else if !is_known {
             plain(ErrorCode::UnknownTopicOrPartition)
+        } else if partition.start_offset < 0 {
+            share_state::refusal(share::Error::InvalidRequest)
         } else {
-            let of = SharePartition {
-                group: group.clone(),
-                topic_id,
-                partition: index,
-            };
-            set(ctx, of, state_epoch, partition.start_offset).await
+            (ErrorCode::None.into(), None)
         };
         Partition {
             partition_index: index,
@@ -112,15 +114,48 @@ async fn one(
     });
     Topic {
         topic_name: name.clone(),
-        topic_id,
+        topic_id: known.map_or(Uuid::ZERO, |topic| topic.id),
+        partitions: partitions.collect(),
+    }
+}
+
+/// Sets those partitions of a topic that nothing was refused of.
+async fn set_in(
+    ctx: &Context,
+    group: &Text,
+    state_epoch: i32,
+    topic: Topic,
+    asked: &[AlterShareGroupOffsetsRequestPartition],
+) -> Topic {
+    let topic_id = topic.topic_id;
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .zip(asked)
+        .map(async |(partition, asked)| {
+            if ErrorCode::from(partition.error_code) != ErrorCode::None {
+                return partition;
+            }
+            let of = SharePartition {
+                group: group.clone(),
+                topic_id,
+                partition: partition.partition_index,
+            };
+            let (error_code, error_message) = set(ctx, of, state_epoch, asked.start_offset).await;
+            Partition {
+                error_code,
+                error_message,
+                ..partition
+            }
+        });
+    Topic {
         partitions: join_all(partitions).await,
+        topic_name: topic.topic_name,
+        topic_id,
     }
 }
 
 async fn set(ctx: &Context, of: SharePartition, state_epoch: i32, start: i64) -> (i16, Option<Str>) {
-    if start < 0 {
-        return share_state::refusal(share::Error::InvalidRequest);
-    }
     let request = share::Request::Initialize {
         of,
         state_epoch,

@@ -15,6 +15,9 @@ use crate::group::Request;
 
 type Topic = DeleteShareGroupOffsetsResponseTopic;
 
+const NOT_STORED: &str =
+    "nothing is stored of the topic's deliveries to the group: there is nothing to delete";
+
 /// Forgets them, where the group has no members.
 pub(super) async fn handle(
     ctx: &Context,
@@ -28,19 +31,18 @@ pub(super) async fn handle(
         return refusal(ErrorCode::GroupAuthorizationFailed, None);
     }
     let mut responses: Vec<Topic> = Vec::with_capacity(request.topics.len());
-    let mut known: Vec<(Uuid, Str)> = Vec::new();
+    let mut asked: Vec<(Uuid, Str)> = Vec::new();
     for topic in request.topics {
         let name = topic.topic_name;
-        if !ctx.allowed_in(&image, Operation::Read, ResourceType::Topic, &name) {
-            responses.push(refused(name, Uuid::ZERO, ErrorCode::TopicAuthorizationFailed));
-        } else if let Some(topic) = image.topic(&name) {
-            known.push((topic.id, name));
+        if ctx.allowed_in(&image, Operation::Read, ResourceType::Topic, &name) {
+            asked.push((image.topic(&name).map_or(Uuid::ZERO, |topic| topic.id), name));
         } else {
-            responses.push(refused(name, Uuid::ZERO, ErrorCode::UnknownTopicOrPartition));
+            let code = ErrorCode::TopicAuthorizationFailed;
+            responses.push(refused(name, code, code.message()));
         }
     }
     let group = text(&request.group_id);
-    let topics: BTreeSet<Uuid> = known.iter().map(|(id, _)| *id).collect();
+    let topics: BTreeSet<Uuid> = asked.iter().map(|(id, _)| *id).collect();
     let deleting = Request::ShareDeleting {
         group: group.clone(),
         topics: Some(topics.clone()),
@@ -51,16 +53,25 @@ pub(super) async fn handle(
     };
     let going = standing.partitions.deleting.keys().copied();
     let outcomes = forget(ctx, &group, going.filter(|topic| topics.contains(topic))).await;
-    for (topic_id, topic_name) in known {
-        // What is not stored needs not be forgotten.
-        let outcome = outcomes.get(&topic_id).copied().unwrap_or(Ok(()));
-        let (error_code, error_message) = share_state::outcome(&outcome);
-        responses.push(Topic {
-            topic_name,
-            topic_id,
-            error_code,
-            error_message,
-        });
+    for (topic_id, topic_name) in asked {
+        match outcomes.get(&topic_id) {
+            Some(outcome) => {
+                let (error_code, error_message) = share_state::outcome(outcome);
+                responses.push(Topic {
+                    topic_name,
+                    topic_id,
+                    error_code,
+                    error_message,
+                });
+            }
+            // As in Kafka: nothing is said of any topic to a group that has never read one.
+            None if !standing.has_read => {}
+            None => responses.push(refused(
+                topic_name,
+                ErrorCode::UnknownTopicOrPartition,
+                NOT_STORED,
+            )),
+        }
     }
     DeleteShareGroupOffsetsResponse {
         responses,
@@ -68,12 +79,12 @@ pub(super) async fn handle(
     }
 }
 
-fn refused(topic_name: Str, topic_id: Uuid, code: ErrorCode) -> Topic {
+fn refused(topic_name: Str, code: ErrorCode, message: &'static str) -> Topic {
     Topic {
         topic_name,
-        topic_id,
+        topic_id: Uuid::ZERO,
         error_code: code.into(),
-        error_message: Some(Str::from_static(code.message())),
+        error_message: Some(Str::from_static(message)),
     }
 }
 

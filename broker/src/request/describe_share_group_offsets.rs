@@ -13,7 +13,8 @@ use super::Context;
 use super::coordinator::{code, share_groups_off, text, wire};
 use super::share_offsets::standing;
 use crate::auth::{Operation, ResourceType};
-use crate::group::{Request, Text};
+use crate::group::share::Standing;
+use crate::group::{Error, Request, Text};
 use crate::metadata::Image;
 use crate::replica::PartitionKey;
 use crate::share::{self, SharePartition, Summary};
@@ -50,6 +51,8 @@ async fn one(ctx: &Context, image: &Image, asked: &DescribeShareGroupOffsetsRequ
     let group = text(name);
     let standing = match standing(ctx, &group, Request::ShareStanding(group.clone())).await {
         Ok(standing) => standing,
+        // Nothing is stored of a group that is not there, nor of one of another kind: that is no error.
+        Err(Error::GroupNotFound) => Standing::default(),
         Err(error) => return refusal(name, code(error), Some(error.to_string())),
     };
     let may_read = |topic: &str| ctx.allowed_in(image, Operation::Describe, ResourceType::Topic, topic);

@@ -8,6 +8,7 @@ use flotilla_protocol::messages::alter_share_group_offsets_request::{
 };
 use flotilla_protocol::messages::delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic;
 use flotilla_protocol::messages::describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup;
+use flotilla_protocol::messages::describe_share_group_offsets_response::DescribeShareGroupOffsetsResponseGroup;
 use flotilla_protocol::messages::share_acknowledge_request::{
     AcknowledgePartition, AcknowledgeTopic, AcknowledgementBatch,
 };
@@ -201,8 +202,8 @@ pub(super) async fn acknowledge(broker: &Arc<Broker>, request: ShareAcknowledgeR
     }
 }
 
-/// Start offset and lag of the group in the partition.
-pub(super) async fn standing(broker: &Arc<Broker>) -> (i64, i64) {
+/// Where the group stands in all that it has read.
+pub(super) async fn offsets(broker: &Arc<Broker>) -> DescribeShareGroupOffsetsResponseGroup {
     let request = DescribeShareGroupOffsetsRequest {
         groups: vec![DescribeShareGroupOffsetsRequestGroup {
             group_id: "g".into(),
@@ -213,6 +214,12 @@ pub(super) async fn standing(broker: &Arc<Broker>) -> (i64, i64) {
     let mut response = said(ApiKey::DescribeShareGroupOffsets, 1, response);
     let group = response.groups.remove(0);
     assert_eq!(group.error_code, i16::from(ErrorCode::None), "{group:?}");
+    group
+}
+
+/// Start offset and lag of the group in the partition.
+pub(super) async fn standing(broker: &Arc<Broker>) -> (i64, i64) {
+    let group = offsets(broker).await;
     let partition = &group.topics[0].partitions[0];
     assert_eq!(partition.error_code, i16::from(ErrorCode::None), "{partition:?}");
     (partition.start_offset, partition.lag)
@@ -242,8 +249,8 @@ pub(super) async fn alter(ctx: &Context, partition: i32, start: i64) -> ErrorCod
     }
 }
 
-/// Forgets where the group stands in a topic: what became of that.
-pub(super) async fn delete(ctx: &Context, topic: &'static str) -> ErrorCode {
+/// Forgets where the group stands in a topic: what became of that. None: the topic is left out of the answer.
+pub(super) async fn delete(ctx: &Context, topic: &'static str) -> Option<ErrorCode> {
     let request = DeleteShareGroupOffsetsRequest {
         group_id: "g".into(),
         topics: vec![DeleteShareGroupOffsetsRequestTopic {
@@ -253,7 +260,7 @@ pub(super) async fn delete(ctx: &Context, topic: &'static str) -> ErrorCode {
     let response = delete_share_group_offsets::handle(ctx, request).await;
     let response = said(ApiKey::DeleteShareGroupOffsets, 0, response);
     match ErrorCode::from(response.error_code) {
-        ErrorCode::None => response.responses[0].error_code.into(),
-        code => code,
+        ErrorCode::None => response.responses.first().map(|topic| topic.error_code.into()),
+        code => Some(code),
     }
 }

@@ -60,7 +60,7 @@ async fn of_group(broker: &Arc<Broker>) -> [ErrorCode; 5] {
         described(&ctx(broker, 1)).await,
         offsets_described(&ctx(broker, 1), false).await,
         alter(&ctx(broker, 0), 0, 7).await,
-        delete(&ctx(broker, 0), "orders").await,
+        delete(&ctx(broker, 0), "orders").await.expect("refused"),
     ]
 }
 
@@ -120,13 +120,16 @@ async fn members_and_administrators_are_told_that_the_coordinator_is_not_here_lo
 
 /// What the requests between brokers are answered with: initialize, read, write, delete, summary.
 async fn of_states(broker: &Arc<Broker>, leader_epoch: i32) -> [ErrorCode; 5] {
+    of_states_in(broker, topic_id(1), leader_epoch).await
+}
+
+async fn of_states_in(broker: &Arc<Broker>, topic_id: Uuid, leader_epoch: i32) -> [ErrorCode; 5] {
     use super::{
         delete_share_group_state as delete, initialize_share_group_state as initialize,
         read_share_group_state as read, read_share_group_state_summary as summary,
         write_share_group_state as write,
     };
     let ctx = ctx(broker, 0);
-    let topic_id = topic_id(1);
     let begin = InitializeShareGroupStateRequest {
         group_id: "g".into(),
         topics: vec![initialize_share_group_state_request::InitializeStateData {
@@ -202,6 +205,16 @@ async fn leaders_are_told_that_the_share_coordinator_is_not_here_loads_or_cannot
             unavailable,
             ErrorCode::None
         ]
+    );
+}
+
+#[tokio::test]
+async fn nothing_but_its_deletion_is_stored_of_a_topic_that_is_not_there() {
+    let broker = coordinating(Authorizer::none()).await;
+    let unknown = ErrorCode::UnknownTopicOrPartition;
+    assert_eq!(
+        of_states_in(&broker, topic_id(9), 0).await,
+        [unknown, unknown, unknown, ErrorCode::None, unknown]
     );
 }
 
@@ -336,7 +349,7 @@ async fn topics_that_a_client_may_not_see_are_kept_from_it() {
     );
     leave(&broker, "a").await;
     assert_eq!(alter(&ann(0), 0, 7).await, hidden);
-    assert_eq!(delete(&ann(0), "orders").await, hidden);
+    assert_eq!(delete(&ann(0), "orders").await, Some(hidden));
     // Nor may it be seen by its partitions.
     assert_eq!(offsets_described(&ann(1), false).await, ErrorCode::None);
 }

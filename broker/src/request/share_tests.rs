@@ -208,29 +208,68 @@ async fn administrators_set_and_forget_where_a_group_stands() {
     let alter = async |partition, start| alter(&ctx(&broker, 0), partition, start).await;
     let delete = async |topic| delete(&ctx(&broker, 0), topic).await;
     assert_eq!(alter(0, 7).await, ErrorCode::NonEmptyGroup);
-    assert_eq!(delete("orders").await, ErrorCode::NonEmptyGroup);
+    assert_eq!(delete("orders").await, Some(ErrorCode::NonEmptyGroup));
     leave(&broker, "a").await;
     assert_eq!(alter(1, 7).await, ErrorCode::UnknownTopicOrPartition);
     assert_eq!(alter(0, 7).await, ErrorCode::None);
     assert_eq!(standing(&broker).await, (7, 3));
     assert_eq!(got(&fetch(&broker, fetch_request("a", 0)).await).0, [(7, 9, 1)]);
     broker.share_disconnected(1);
-    assert_eq!(delete("nothing").await, ErrorCode::UnknownTopicOrPartition);
-    assert_eq!(delete("orders").await, ErrorCode::None);
+    let not_stored = Some(ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(delete("nothing").await, not_stored);
+    assert_eq!(delete(crate::share::TOPIC).await, not_stored);
+    assert_eq!(delete("orders").await, Some(ErrorCode::None));
+    assert_eq!(delete("orders").await, not_stored);
     let request = DeleteGroupsRequest {
         groups_names: vec!["g".into()],
     };
     let deleted = delete_groups::handle(&ctx(&broker, 2), request).await;
     assert_eq!(deleted.results[0].error_code, i16::from(ErrorCode::None));
+    assert_eq!(described(&broker).await, ErrorCode::GroupIdNotFound);
+}
+
+async fn described(broker: &Arc<Broker>) -> ErrorCode {
     let request = ShareGroupDescribeRequest {
         group_ids: vec!["g".into()],
         include_authorized_operations: false,
     };
-    let described = share_group_describe::handle(&ctx(&broker, 1), request).await;
-    assert_eq!(
-        described.groups[0].error_code,
-        i16::from(ErrorCode::GroupIdNotFound)
-    );
+    let described = share_group_describe::handle(&ctx(broker, 1), request).await;
+    described.groups[0].error_code.into()
+}
+
+#[tokio::test]
+async fn topics_are_left_out_where_a_group_has_never_read_one() {
+    let broker = coordinating(Authorizer::none()).await;
+    let request = ShareGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "a".into(),
+        subscribed_topic_names: Some(vec!["nothing".into()]),
+        ..ShareGroupHeartbeatRequest::default()
+    };
+    let joined = share_group_heartbeat::handle(&ctx(&broker, 1), request).await;
+    assert_eq!(joined.error_code, 0, "{joined:?}");
+    leave(&broker, "a").await;
+    for topic in ["nothing", "orders"] {
+        assert_eq!(delete(&ctx(&broker, 0), topic).await, None, "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn a_group_begins_with_the_offsets_that_an_administrator_sets() {
+    let broker = coordinating(Authorizer::none()).await;
+    put(&broker, 10).await;
+    let alter = async |partition, start| alter(&ctx(&broker, 0), partition, start).await;
+    assert!(offsets(&broker).await.topics.is_empty());
+    // Where nothing can be set, there is no group afterwards either.
+    assert_eq!(alter(1, 7).await, ErrorCode::UnknownTopicOrPartition);
+    let not_there = ErrorCode::GroupIdNotFound;
+    assert_eq!(described(&broker).await, not_there);
+    assert_eq!(delete(&ctx(&broker, 0), "orders").await, Some(not_there));
+    assert_eq!(alter(0, 7).await, ErrorCode::None);
+    assert_eq!(described(&broker).await, ErrorCode::None);
+    assert_eq!(standing(&broker).await, (7, 3));
+    join(&broker, "a").await;
+    assert_eq!(got(&fetch(&broker, fetch_request("a", 0)).await).0, [(7, 9, 1)]);
 }
 
 #[tokio::test]

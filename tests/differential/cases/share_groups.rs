@@ -1,5 +1,6 @@
 //! Share groups (KIP-932): their members, what these fetch and acknowledge, and where their deliveries stand.
 
+use anyhow::{Result, ensure};
 use flotilla_protocol::messages::alter_share_group_offsets_request::{
     AlterShareGroupOffsetsRequestPartition, AlterShareGroupOffsetsRequestTopic,
 };
@@ -16,7 +17,7 @@ use flotilla_protocol::messages::{
 use flotilla_protocol::{ErrorCode, Str, Uuid};
 
 use crate::case::{Case, case};
-use crate::scene::share_member;
+use crate::scene::{Scene, Topic, share_member};
 
 /// A member id as Kafka takes it: at most 36 characters.
 const MEMBER: &str = "a-member";
@@ -164,7 +165,7 @@ fn fetch() -> Vec<Case> {
             }];
             Ok(request)
         }),
-        case("an unknown topic", E::UnknownTopicId, |at| {
+        case("an unknown topic", E::UnknownServerError, |at| {
             Ok(of_session(at.name(), 0, Some(Uuid([7; 16]))))
         }),
         case("no group id", E::InvalidRequest, |at| {
@@ -223,15 +224,17 @@ fn acknowledge() -> Vec<Case> {
     ]
 }
 
-fn offsets() -> Vec<Case> {
-    use ErrorCode as E;
-    let described = |group: Str| DescribeShareGroupOffsetsRequest {
+fn described(group: Str) -> DescribeShareGroupOffsetsRequest {
+    DescribeShareGroupOffsetsRequest {
         groups: vec![DescribeShareGroupOffsetsRequestGroup {
             group_id: group,
             topics: None,
         }],
-    };
-    let altered = |group: Str, topic: Str| AlterShareGroupOffsetsRequest {
+    }
+}
+
+fn altered(group: Str, topic: Str) -> AlterShareGroupOffsetsRequest {
+    AlterShareGroupOffsetsRequest {
         group_id: group,
         topics: vec![AlterShareGroupOffsetsRequestTopic {
             topic_name: topic,
@@ -240,13 +243,42 @@ fn offsets() -> Vec<Case> {
                 start_offset: 0,
             }],
         }],
-    };
-    let deleted = |group: Str, topic: Str| DeleteShareGroupOffsetsRequest {
+    }
+}
+
+fn deleted(group: Str, topic: Str) -> DeleteShareGroupOffsetsRequest {
+    DeleteShareGroupOffsetsRequest {
         group_id: group,
         topics: vec![DeleteShareGroupOffsetsRequestTopic { topic_name: topic }],
-    };
+    }
+}
+
+/// A group without members that has an offset in a topic.
+fn with_an_offset(at: &mut Scene) -> Result<Topic> {
+    let topic = at.topic()?;
+    at.left_share_group(MEMBER)?;
+    let (set, asked) = (altered(at.name(), at.name()), described(at.name()));
+    at.wait_for("an offset of the group", |at| {
+        let answer = at.call(0, &set)?;
+        ensure!(answer.error_code == 0, "{answer:?}");
+        let answer = at.call(1, &asked)?;
+        ensure!(!answer.groups[0].topics.is_empty(), "{answer:?}");
+        Ok(())
+    });
+    Ok(topic)
+}
+
+fn offsets() -> Vec<Case> {
+    let mut cases = offsets_described();
+    cases.extend(offsets_altered());
+    cases.extend(offsets_deleted());
+    cases
+}
+
+fn offsets_described() -> Vec<Case> {
+    use ErrorCode as E;
     vec![
-        case("a group that has read nothing", E::None, move |at| {
+        case("a group that has read nothing", E::None, |at| {
             at.share_member(MEMBER)?;
             Ok(described(at.name()))
         }),
@@ -263,53 +295,89 @@ fn offsets() -> Vec<Case> {
                 }],
             })
         }),
-        case("an unknown group", E::GroupIdNotFound, move |at| {
+        case("an unknown group", E::None, |at| Ok(described(at.name()))),
+        case("a classic group", E::None, |at| {
+            at.stable_member(None)?;
             Ok(described(at.name()))
         }),
-        case("by nobody", E::GroupAuthorizationFailed, move |at| {
+        case("by nobody", E::GroupAuthorizationFailed, |at| {
             Ok(described(at.name()))
         })
         .by_nobody(),
-        case("a group without members", E::None, move |at| {
+    ]
+}
+
+fn offsets_altered() -> Vec<Case> {
+    use ErrorCode as E;
+    vec![
+        case("a group without members", E::None, |at| {
             let topic = at.topic()?;
             at.left_share_group(MEMBER)?;
             Ok(altered(at.name(), topic.name))
         }),
-        case("a group with members", E::NonEmptyGroup, move |at| {
+        case("a group with members", E::NonEmptyGroup, |at| {
             at.share_member(MEMBER)?;
             Ok(altered(at.name(), "not-there".into()))
         }),
-        case("an unknown topic", E::UnknownTopicOrPartition, move |at| {
+        case("an unknown topic", E::UnknownTopicOrPartition, |at| {
             at.left_share_group(MEMBER)?;
             Ok(altered(at.name(), "not-there".into()))
         }),
-        case("an unknown group", E::GroupIdNotFound, move |at| {
+        case("an unknown group", E::None, |at| {
             let topic = at.topic()?;
             Ok(altered(at.name(), topic.name))
         }),
-        case("by nobody", E::GroupAuthorizationFailed, move |at| {
+        case(
+            "an unknown topic of an unknown group",
+            E::UnknownTopicOrPartition,
+            |at| Ok(altered(at.name(), "not-there".into())),
+        ),
+        case("a classic group", E::GroupIdNotFound, |at| {
+            let topic = at.topic()?;
+            at.stable_member(None)?;
+            Ok(altered(at.name(), topic.name))
+        }),
+        case("by nobody", E::GroupAuthorizationFailed, |at| {
             Ok(altered(at.name(), "not-there".into()))
         })
         .by_nobody(),
-        case("a topic that it has not read", E::None, move |at| {
+    ]
+}
+
+fn offsets_deleted() -> Vec<Case> {
+    use ErrorCode as E;
+    vec![
+        case("a topic with an offset", E::None, |at| {
+            let topic = with_an_offset(at)?;
+            Ok(deleted(at.name(), topic.name))
+        }),
+        case("a topic without an offset", E::UnknownTopicOrPartition, |at| {
+            with_an_offset(at)?;
+            Ok(deleted(at.name(), "__consumer_offsets".into()))
+        }),
+        case("an unknown topic", E::UnknownTopicOrPartition, |at| {
+            with_an_offset(at)?;
+            Ok(deleted(at.name(), "not-there".into()))
+        }),
+        case("a topic of a group without offsets", E::None, |at| {
             let topic = at.topic()?;
             at.left_share_group(MEMBER)?;
             Ok(deleted(at.name(), topic.name))
         }),
-        case("a group with members", E::NonEmptyGroup, move |at| {
-            let topic = at.topic()?;
-            at.share_member(MEMBER)?;
-            Ok(deleted(at.name(), topic.name))
-        }),
-        case("an unknown topic", E::UnknownTopicOrPartition, move |at| {
+        case("an unknown topic of a group without offsets", E::None, |at| {
             at.left_share_group(MEMBER)?;
             Ok(deleted(at.name(), "not-there".into()))
         }),
-        case("an unknown group", E::GroupIdNotFound, move |at| {
+        case("a group with members", E::NonEmptyGroup, |at| {
+            let topic = at.topic()?;
+            at.share_member(MEMBER)?;
+            Ok(deleted(at.name(), topic.name))
+        }),
+        case("an unknown group", E::GroupIdNotFound, |at| {
             let topic = at.topic()?;
             Ok(deleted(at.name(), topic.name))
         }),
-        case("by nobody", E::GroupAuthorizationFailed, move |at| {
+        case("by nobody", E::GroupAuthorizationFailed, |at| {
             Ok(deleted(at.name(), "not-there".into()))
         })
         .by_nobody(),

@@ -229,7 +229,7 @@ fn acknowledge() -> Vec<Case> {
             Ok(request)
         })
         .versions(2..=2),
-        case("an unknown topic", E::UnknownTopicId, |at| {
+        case("an unknown topic", E::UnknownServerError, |at| {
             let (_, epoch) = held(at)?;
             Ok(said(at, MEMBER, epoch, (Uuid([7; 16]), 0), (0, 2, &[ACCEPT])))
         }),

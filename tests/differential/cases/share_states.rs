@@ -186,7 +186,7 @@ fn reads() -> Vec<Case> {
             let topic = fresh(at)?;
             Ok(read_by(at.name(), topic.id, 3))
         }),
-        case("an unknown topic", E::UnknownTopicOrPartition, |at| {
+        case("an unknown topic", E::InvalidRequest, |at| {
             fresh(at)?;
             Ok(read_by(at.name(), Uuid([7; 16]), 3))
         }),
@@ -217,7 +217,7 @@ fn writes() -> Vec<Case> {
             let topic = fresh(at)?;
             Ok(write_by(at.name(), topic.id, (0, 3)))
         }),
-        case("an unknown topic", E::UnknownTopicOrPartition, |at| {
+        case("an unknown topic", E::InvalidRequest, |at| {
             fresh(at)?;
             Ok(write_by(at.name(), Uuid([7; 16]), (0, 3)))
         }),

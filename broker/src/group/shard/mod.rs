@@ -311,7 +311,7 @@ impl Shard {
                 let standing = self.share_standing(&group);
                 self.reply_after_writes(to, Reply::ShareStanding(standing));
             }
-            Request::ShareAltering(group) => self.share_altering(to, &group),
+            Request::ShareAltering { group, sets } => self.share_altering(to, &group, sets),
             Request::ShareDeleting { group, topics } => self.share_deleting(to, &group, topics.as_ref()),
             Request::ShareDeleted { group, topics } => self.share_deleted(to, &group, &topics),
             Request::ShareDescribe(groups) => {

@@ -78,7 +78,12 @@ pub enum Request {
     /// What is stored of a share group's deliveries.
     ShareStanding(Text),
     /// What is stored is about to be set anew, if the group has no members: its epoch goes up, so that no earlier state counts.
-    ShareAltering(Text),
+    ShareAltering {
+        /// The group; one that is not there begins with it.
+        group: Text,
+        /// Whether there is anything to set: if not, nothing changes.
+        sets: bool,
+    },
     /// What is stored of topics is about to be deleted, if the group has no members.
     ShareDeleting {
         /// The group.
@@ -175,7 +180,7 @@ impl Request {
             Self::ConsumerDescribe(_) => Reply::ConsumerDescribe(Err(error)),
             Self::ShareHeartbeat(_) => Reply::ShareHeartbeat(Err(error.into())),
             Self::ShareInitialized { .. } | Self::ShareDeleted { .. } => Reply::ShareChanged(Err(error)),
-            Self::ShareStanding(_) | Self::ShareAltering(_) | Self::ShareDeleting { .. } => {
+            Self::ShareStanding(_) | Self::ShareAltering { .. } | Self::ShareDeleting { .. } => {
                 Reply::ShareStanding(Err(error))
             }
             Self::ShareDescribe(_) => Reply::ShareDescribe(Err(error)),
@@ -449,7 +454,7 @@ impl Request {
             | Self::DeleteOffsets { group, .. }
             | Self::ShareInitialized { group, .. }
             | Self::ShareStanding(group)
-            | Self::ShareAltering(group)
+            | Self::ShareAltering { group, .. }
             | Self::ShareDeleting { group, .. }
             | Self::ShareDeleted { group, .. }
             | Self::Resolution(consumer::Resolution { group, .. }) => [&**group].into(),

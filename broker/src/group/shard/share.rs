@@ -1,6 +1,7 @@
 //! Share groups (KIP-932) within a shard: their requests, and the timers of their members.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use flotilla_protocol::Uuid;
 
@@ -191,17 +192,32 @@ impl Shard {
         (!records.is_empty()).then(|| of_share(id, records))
     }
 
-    /// What is stored is about to be set anew, with the epoch that the group has from now on.
-    pub(super) fn share_altering(&mut self, to: Ticket, id: &Text) {
-        let group = match self.empty_share_group(id).map(|()| self.shares.get(id).cloned()) {
-            Ok(Some(group)) => group,
-            Ok(None) => return self.reply(to, Reply::ShareStanding(Err(Error::GroupNotFound))),
-            Err(error) => return self.reply(to, Reply::ShareStanding(Err(error))),
-        };
-        let records = of_share(id, heartbeat::bump(&group));
-        self.write(records, Vec::new());
-        let reply = Reply::ShareStanding(self.share_standing(id));
-        self.reply_after_writes(to, reply);
+    /// What is stored is about to be set anew, with the epoch that the group has from now on. A group that is not there begins
+    /// with it; without anything to set, it is only said whether that could be.
+    pub(super) fn share_altering(&mut self, to: Ticket, id: &Text, sets: bool) {
+        let standing = self.alterable_share_group(id).map(|group| match sets {
+            true => {
+                self.write(of_share(id, heartbeat::bump(&group)), Vec::new());
+                self.shares
+                    .get(id)
+                    .map_or_else(Standing::default, |group| standing(group))
+            }
+            false => standing(&group),
+        });
+        self.reply_after_writes(to, Reply::ShareStanding(standing));
+    }
+
+    /// A group without members, or, where there is none of any kind, the one that there could be.
+    fn alterable_share_group(&self, id: &Text) -> Result<Arc<Group>, Error> {
+        match self.shares.get(id) {
+            Some(group) if group.is_empty() => Ok(group.clone()),
+            Some(_) => Err(Error::NonEmptyGroup),
+            None if self.is_known(id) => Err(Error::GroupNotFound),
+            None => {
+                self.check_room().map_err(|refused| refused.error)?;
+                Ok(Arc::default())
+            }
+        }
     }
 
     /// What is stored of some topics, or of all, is about to be deleted: until that is done nobody is assigned any of it.
@@ -249,12 +265,10 @@ impl Shard {
 
     /// What is stored of a group's deliveries, with all that is under way.
     pub(super) fn share_standing(&self, id: &Text) -> Result<Standing, Error> {
-        let group = self.shares.get(id).ok_or(Error::GroupNotFound)?;
-        Ok(Standing {
-            epoch: group.epoch,
-            is_empty: group.is_empty(),
-            partitions: group.partitions().clone(),
-        })
+        self.shares
+            .get(id)
+            .map(|group| standing(group))
+            .ok_or(Error::GroupNotFound)
     }
 
     pub(super) fn share_describe(&self, id: &Text) -> Result<Described, Refused> {
@@ -303,6 +317,15 @@ impl Shard {
                 self.write(records, Vec::new());
             }
         }
+    }
+}
+
+fn standing(group: &Group) -> Standing {
+    Standing {
+        epoch: group.epoch,
+        is_empty: group.is_empty(),
+        partitions: group.partitions().clone(),
+        has_read: group.has_read(),
     }
 }
 

@@ -31,6 +31,7 @@ pub(in crate::group) struct Group {
     members: OrdMap<Text, Arc<Member>>,
     targets: OrdMap<Text, Arc<Partitions>>,
     partitions: Arc<StatePartitions>,
+    has_read: bool,
 }
 
 impl Folded for Group {
@@ -69,7 +70,10 @@ impl Folded for Group {
                 self.target_epoch = value.epoch;
                 self.target_timestamp_ms = value.timestamp_ms;
             }
-            Record::Partitions(value) => self.partitions = Arc::new(value.clone().unwrap_or_default()),
+            Record::Partitions(value) => {
+                self.has_read = value.is_some();
+                self.partitions = Arc::new(value.clone().unwrap_or_default());
+            }
         }
     }
 
@@ -119,6 +123,11 @@ impl Group {
     /// Of which partitions something is stored.
     pub(in crate::group) fn partitions(&self) -> &StatePartitions {
         &self.partitions
+    }
+
+    /// Whether anything was ever stored, be it deleted or not.
+    pub(in crate::group) fn has_read(&self) -> bool {
+        self.has_read
     }
 
     /// Names that any member subscribes to.

@@ -71,6 +71,8 @@ pub struct Standing {
     pub is_empty: bool,
     /// Of which partitions something is stored.
     pub partitions: StatePartitions,
+    /// Whether anything was ever stored, be it deleted or not.
+    pub has_read: bool,
 }
 
 /// A group, as ShareGroupDescribe shows it.

@@ -37,6 +37,14 @@ fn orders(partitions: impl IntoIterator<Item = i32>) -> Partitions {
         .collect()
 }
 
+/// Deliveries of `g` are about to be set anew, or only whether that may be is asked.
+fn altering(sets: bool) -> Request {
+    Request::ShareAltering {
+        group: text("g"),
+        sets,
+    }
+}
+
 impl Bench {
     fn share_heartbeat(&mut self, heartbeat: Heartbeat) -> Result<Beat, Refused> {
         match self.ask(Request::ShareHeartbeat(Box::new(heartbeat))) {
@@ -230,6 +238,26 @@ fn other_kinds_of_groups_keep_away() {
         .share_heartbeat(beat("a", 0, Some(&["orders"]), &seen))
         .unwrap_err();
     assert_eq!(refused.error, Error::GroupNotFound);
+    assert_eq!(classic.standing(altering(true)), Err(Error::GroupNotFound));
+}
+
+#[test]
+fn a_group_begins_with_what_is_set() {
+    let mut bench = Bench::eager_share();
+    let asked = || Request::ShareStanding(text("g"));
+    let nothing_set = bench.standing(altering(false)).unwrap();
+    assert_eq!((nothing_set.epoch, nothing_set.is_empty), (0, true));
+    assert_eq!(bench.standing(asked()), Err(Error::GroupNotFound));
+    let set = bench.standing(altering(true)).unwrap();
+    assert_eq!((set.epoch, set.is_empty), (1, true));
+    let initialized = Request::ShareInitialized {
+        group: text("g"),
+        topics: named([0]),
+    };
+    assert_eq!(bench.ask(initialized), Reply::ShareChanged(Ok(())));
+    let known = bench.standing(asked()).unwrap();
+    assert_eq!(known.partitions.initialized, named([0]));
+    assert_eq!(bench.reloaded().share_standing(&text("g")), Ok(known));
 }
 
 #[test]
@@ -242,7 +270,7 @@ fn what_is_stored_is_deleted_before_the_group_is() {
         topics,
     };
     let delete = || Request::Delete(vec![text("g")]);
-    for request in [deleting(None), Request::ShareAltering(text("g"))] {
+    for request in [deleting(None), altering(true), altering(false)] {
         assert_eq!(bench.standing(request), Err(Error::NonEmptyGroup));
     }
     assert_eq!(
@@ -252,7 +280,8 @@ fn what_is_stored_is_deleted_before_the_group_is() {
     bench.share_heartbeat(beat("a", -1, None, &seen)).unwrap();
     // Set anew: nothing that was stored in an earlier epoch counts any more.
     let before = bench.standing(Request::ShareStanding(text("g"))).unwrap();
-    let altered = bench.standing(Request::ShareAltering(text("g"))).unwrap();
+    assert_eq!(bench.standing(altering(false)).as_ref(), Ok(&before));
+    let altered = bench.standing(altering(true)).unwrap();
     assert!(altered.epoch > before.epoch);
     assert_eq!(
         bench.ask(delete()),
