@@ -2,11 +2,12 @@
 
 use crate::auth::Authorizer;
 use crate::coordination::{Connections, Controller, Metadata};
-use crate::coordinator_runtime::{self, Groups, Transactions};
+use crate::coordinator_runtime::{self, Groups, ShareStates, Transactions};
 use crate::courier::Courier;
 use crate::metadata::{self, Image};
 use crate::replica::{ProducerIds, Replicas};
 use crate::request::{FetchSessions, Quotas};
+use crate::share_runtime::Shares;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use flotilla_control::config::{AuthorizationKind, BrokerConfig};
@@ -46,7 +47,11 @@ pub struct Broker {
     pub groups: Arc<Groups>,
     /// The coordinators of transactions that run here.
     pub transactions: Arc<Transactions>,
-    /// Carries what transactions need to other brokers.
+    /// The coordinators of share partitions that run here.
+    pub share_states: Arc<ShareStates>,
+    /// What members of share groups fetch from this broker.
+    pub shares: Shares,
+    /// Carries what coordinators need to other brokers.
     pub courier: Courier,
     /// What consumers and followers fetch in sessions.
     pub fetch_sessions: FetchSessions,
@@ -88,6 +93,8 @@ impl Broker {
                 self.groups.configure(coordinator_runtime::config(&settings));
                 self.transactions
                     .configure(coordinator_runtime::transaction_config(&settings));
+                self.share_states
+                    .configure(coordinator_runtime::share_config(&settings));
                 self.settings.store(Arc::new(settings));
             }
             seen = Some(indexed.image);
@@ -172,6 +179,7 @@ impl Broker {
         let settings = resolve_settings(&config, &Image::default());
         let groups = coordinator_runtime::testing::groups(&metadata, &settings);
         let (transactions, errands) = coordinator_runtime::testing::transactions(&metadata);
+        let share_states = coordinator_runtime::testing::share_states(&metadata);
         let nobody: Arc<dyn crate::courier::DialPeer> = Arc::new(testing::Nobody);
         let courier = Courier::new(&metadata, &nobody);
         let broker = Arc::new(Self {
@@ -189,6 +197,8 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             groups,
             transactions,
+            share_states,
+            shares: Shares::default(),
             courier,
             telemetry: Telemetry::default(),
             config,

@@ -18,6 +18,8 @@ pub mod quota;
 pub mod replica;
 pub mod request;
 mod run;
+pub mod share;
+pub mod share_runtime;
 pub mod start;
 pub mod telemetry;
 pub mod transaction;

@@ -7,7 +7,7 @@
 use crate::broker::{Broker, authorizer, resolve_settings};
 use crate::clock;
 use crate::coordination::{self, Lifecycle, Registration, VoterId, VoterNode};
-use crate::coordinator_runtime::{self, Groups, Transactions, of_replicas};
+use crate::coordinator_runtime::{self, Groups, ShareStates, Transactions, of_replicas};
 use crate::courier::{self, Courier, DialPeer};
 use crate::group;
 use crate::log::{Disk, Identity, Opened, RealDisk, TailBudget, Volume, VolumeError, VolumeOptions};
@@ -16,9 +16,10 @@ use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
 use crate::numbers;
 use crate::replica::{self, ProducerIds, Replicas, TlsDial};
 use crate::request::{FetchSessions, Quotas};
+use crate::share_runtime::Shares;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
-use crate::transaction;
+use crate::{share, transaction};
 use arc_swap::ArcSwap;
 use flotilla_control::config::{Advertised, BrokerConfig, Role};
 use flotilla_control::proto::coordination::LogEnd;
@@ -125,6 +126,13 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         coordinator_runtime::transaction_config(&settings),
     );
     tasks.0.push(tokio::spawn(transactions.clone().run(leadership)));
+    let (partitions, leadership) = of_replicas(&replicas, share::TOPIC);
+    let (share_states, _) = ShareStates::new(
+        metadata.clone(),
+        partitions,
+        coordinator_runtime::share_config(&settings),
+    );
+    tasks.0.push(tokio::spawn(share_states.clone().run(leadership)));
     let dial = Arc::new(TlsDial::new(
         config.cluster_id,
         config.broker_id,
@@ -148,6 +156,8 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         producer_ids: ProducerIds::default(),
         groups,
         transactions,
+        share_states,
+        shares: Shares::default(),
         courier,
         telemetry,
         config,

@@ -27,6 +27,7 @@ mod process;
 mod raw;
 mod scenario;
 mod scram;
+mod share_groups;
 mod streams_groups;
 mod streams_member;
 mod table;

@@ -16,7 +16,7 @@ use crate::fleet::Fleet;
 const KAFKA_STARTS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Settings of both, so that nothing waits, internal topics are small, and there are delegation tokens.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.num.partitions", "1"),
     ("transaction.state.log.num.partitions", "1"),
@@ -24,6 +24,9 @@ const SETTINGS: [(&str, &str); 7] = [
     ("group.max.session.timeout.ms", "1800000"),
     ("auto.create.topics.enable", "true"),
     ("delegation.token.secret.key", "for tests only"),
+    ("share.coordinator.state.topic.num.partitions", "1"),
+    ("share.coordinator.state.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
 ];
 
 /// Apache Kafka, which ends with the value.

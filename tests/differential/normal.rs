@@ -52,7 +52,8 @@ pub const GROWN: [(ApiKey, &str); 2] = [
 ];
 
 /// Texts for people, each broker in its own words: only whether there is one is compared.
-pub const TEXTS: [&str; 4] = [
+pub const TEXTS: [&str; 5] = [
+    "acknowledge_error_message",
     "batch_index_error_message",
     "documentation",
     "error_message",

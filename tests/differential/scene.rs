@@ -18,8 +18,9 @@ use flotilla_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterUserScramCredentialsRequest,
     ConsumerGroupHeartbeatRequest, ConsumerProtocolSubscription, CreateAclsRequest, CreateTopicsRequest,
     DescribeGroupsRequest, DescribeTransactionsRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, SyncGroupRequest,
-    TxnOffsetCommitRequest, create_topics_request, list_offsets_request, metadata_request,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, ShareFetchRequest,
+    ShareGroupHeartbeatRequest, SyncGroupRequest, TxnOffsetCommitRequest, create_topics_request,
+    list_offsets_request, metadata_request,
 };
 use flotilla_protocol::wire::Writer;
 use flotilla_protocol::{ErrorCode, Message as _, ProducerEpoch, ProducerId, Request, Str, Uuid, frame};
@@ -176,6 +177,17 @@ pub fn consumer(group: Str, member: &str, epoch: i32, topic: Option<Str>) -> Con
         rebalance_timeout_ms: if whole { 60_000 } else { -1 },
         subscribed_topic_names: topic.map(|topic| vec![topic]),
         topic_partitions: whole.then(Vec::new),
+        ..Default::default()
+    }
+}
+
+/// A heartbeat of a share group's member; with a topic it joins.
+pub fn share_member(group: Str, member: &str, epoch: i32, topic: Option<Str>) -> ShareGroupHeartbeatRequest {
+    ShareGroupHeartbeatRequest {
+        group_id: group,
+        member_id: Str::copy_from(member),
+        member_epoch: epoch,
+        subscribed_topic_names: topic.map(|topic| vec![topic]),
         ..Default::default()
     }
 }
@@ -408,6 +420,29 @@ impl<'a> Scene<'a> {
             id: self.member_name().into(),
             generation: answer.member_epoch,
         })
+    }
+
+    /// The only member of a share group, of a topic that is not there. Gives its epoch.
+    pub fn share_member(&mut self, member: &str) -> Result<i32> {
+        let request = share_member(self.name(), member, 0, Some("not-there".into()));
+        let answer = self.call(1, &request)?;
+        ensure!(answer.error_code == 0, "{answer:?}");
+        Ok(answer.member_epoch)
+    }
+
+    /// A share group whose only member has left it.
+    pub fn left_share_group(&mut self, member: &str) -> Result<()> {
+        self.share_member(member)?;
+        let answer = self.call(1, &share_member(self.name(), member, -1, None))?;
+        ensure!(answer.error_code == 0, "{answer:?}");
+        Ok(())
+    }
+
+    /// A share session that this request opens.
+    pub fn share_session(&mut self, request: &ShareFetchRequest) -> Result<()> {
+        let answer = self.call(2, request)?;
+        ensure!(answer.error_code == 0, "{answer:?}");
+        Ok(())
     }
 
     /// A topic that the coordinator of groups has heard of, too.

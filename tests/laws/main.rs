@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms that import no runtime, no file system, no clock, no randomness, and no room that is not pure.
-const PURE_ROOMS: [&str; 15] = [
+const PURE_ROOMS: [&str; 16] = [
     "broker/src/fetch_session",
     "broker/src/partition",
     "broker/src/pattern.rs",
@@ -16,6 +16,7 @@ const PURE_ROOMS: [&str; 15] = [
     "broker/src/metadata",
     "broker/src/group",
     "broker/src/transaction",
+    "broker/src/share",
     "broker/src/auth",
     "control/src/placement",
     "control/src/placement.rs",
@@ -49,7 +50,7 @@ const FORBIDDEN: [(&str, &str); 18] = [
 ];
 
 /// The rooms of the broker that are not pure: a pure one never imports them.
-const IMPURE_ROOMS: [&str; 11] = [
+const IMPURE_ROOMS: [&str; 12] = [
     "broker",
     "clock",
     "coordination",
@@ -59,6 +60,7 @@ const IMPURE_ROOMS: [&str; 11] = [
     "net",
     "replica",
     "request",
+    "share_runtime",
     "telemetry",
     "tls",
 ];

@@ -1,5 +1,5 @@
-//! Coordinators at work: the shards of [`crate::group`] and of [`crate::transaction`] that this broker hosts, one for each
-//! partition of `__consumer_offsets` and of `__transaction_state` that it leads.
+//! Coordinators at work: the shards of [`crate::group`], of [`crate::transaction`] and of [`crate::share`] that this broker
+//! hosts, one for each partition of `__consumer_offsets`, `__transaction_state` and `__share_group_state` that it leads.
 //!
 //! A task per shard reads the partition's log when leadership comes, serves requests one after the other, appends what
 //! they cause, and answers when that is committed. It ends when leadership goes. What it needs of partitions stands
@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod partitions;
 mod replicas;
+mod share;
 mod stepped;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,12 +38,13 @@ use crate::group::consumer::MigrationPolicy;
 use crate::group::consumer::assignor::Assignor;
 use crate::group::{self, Config};
 use crate::metadata::Image;
-use crate::transaction;
+use crate::{share as sharing, transaction};
 use host::Job;
 
 pub use machine::{Content, Effect, Machine, Refusal, TopicShape};
 pub use partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
 pub use replicas::of_replicas;
+pub use share::share_config;
 pub use stepped::Stepped;
 pub use transactions::transaction_config;
 
@@ -53,6 +55,8 @@ const JOBS_WAITING_MAX: usize = 1_024;
 pub type Groups = Coordinators<group::Shard>;
 /// The transaction coordinators of this broker.
 pub type Transactions = Coordinators<transaction::Shard>;
+/// The share coordinators of this broker.
+pub type ShareStates = Coordinators<sharing::Shard>;
 /// What coordinators want done elsewhere, each with the shard that wants it.
 pub type Errands<M> = mpsc::UnboundedReceiver<(Place, <M as Machine>::Errand)>;
 
@@ -105,6 +109,7 @@ pub fn config(settings: &BrokerSettings) -> Config {
         offset_metadata_max_bytes: usize::try_from(settings.offset_metadata_max_bytes).unwrap_or(0),
         commit_timeout_ms: ms(settings.offsets_commit_timeout_ms.into()),
         consumer: consumer_config(settings),
+        share: share_group_config(settings),
         streams: streams_config(settings),
     }
 }
@@ -149,6 +154,31 @@ fn consumer_config(settings: &BrokerSettings) -> group::consumer::Config {
             true => defaults.assignors,
             false => assignors,
         },
+    }
+}
+
+/// The settings of share groups.
+fn share_group_config(settings: &BrokerSettings) -> group::share::Config {
+    let ms = |value: i32| u64::try_from(value).unwrap_or(0);
+    let range = |min, max| (ms(min), ms(max));
+    let defaults = group::share::Config::default();
+    group::share::Config {
+        session_timeout_ms: ms(settings.group_share_session_timeout_ms),
+        session_timeout_range_ms: range(
+            settings.group_share_min_session_timeout_ms,
+            settings.group_share_max_session_timeout_ms,
+        ),
+        heartbeat_interval_ms: ms(settings.group_share_heartbeat_interval_ms),
+        heartbeat_interval_range_ms: range(
+            settings.group_share_min_heartbeat_interval_ms,
+            settings.group_share_max_heartbeat_interval_ms,
+        ),
+        assignment_interval_ms: ms(settings.group_share_assignment_interval_ms),
+        assignment_interval_range_ms: range(
+            settings.group_share_min_assignment_interval_ms,
+            settings.group_share_max_assignment_interval_ms,
+        ),
+        members_max: usize::try_from(settings.group_share_max_size).unwrap_or(defaults.members_max),
     }
 }
 

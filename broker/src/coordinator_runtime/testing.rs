@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::partitions::{Chunk, Leadership, Partitions, Place, ReadError, Role};
-use super::{Coordinators, Errands, Groups, Machine, Phase, Transactions};
+use super::{Coordinators, Errands, Groups, Machine, Phase, ShareStates, Transactions};
 use crate::coordination::Metadata;
 use crate::group::{Config, EndTransaction, WriteError};
 use crate::partition::verification::Guard;
-use crate::transaction;
+use crate::{share, transaction};
 
 /// Whoever leads in this epoch does not come to read the log.
 const LOADS_FOR_EVER: LeaderEpoch = LeaderEpoch(i32::MAX);
@@ -136,6 +136,12 @@ pub(crate) fn groups(metadata: &Metadata, settings: &BrokerSettings) -> Arc<Grou
 pub(crate) fn transactions(metadata: &Metadata) -> (Arc<Transactions>, Errands<transaction::Shard>) {
     let config = transaction::Config::default();
     Transactions::new(metadata.clone(), Arc::new(Partition::new()), config)
+}
+
+/// Share partitions over a partition in memory. They lead nothing yet.
+pub(crate) fn share_states(metadata: &Metadata) -> Arc<ShareStates> {
+    let config = share::Config::default();
+    ShareStates::new(metadata.clone(), Arc::new(Partition::new()), config).0
 }
 
 impl<M: Machine> Coordinators<M> {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{DialPeer, Outcomes, Parcel, Peer};
+use super::{DialPeer, Parcel, Peer};
 use crate::coordination::Metadata;
 use crate::replica::LinkError;
 
@@ -21,13 +21,13 @@ const PARCELS_AT_ONCE_MAX: usize = 512;
 /// How long an exchange may take: as long as the leaders' followers may.
 const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
 
-struct Job<P> {
+struct Job<P: Parcel> {
     parcel: P,
-    answer: oneshot::Sender<Outcomes>,
+    answer: oneshot::Sender<P::Answer>,
 }
 
 /// The lanes of one kind, by broker.
-pub(super) struct Lanes<P> {
+pub(super) struct Lanes<P: Parcel> {
     metadata: Metadata,
     dial: Arc<dyn DialPeer>,
     by_broker: Mutex<BTreeMap<BrokerId, mpsc::Sender<Job<P>>>>,
@@ -43,7 +43,7 @@ impl<P: Parcel> Lanes<P> {
     }
 
     /// None: it was not answered.
-    pub(super) async fn ask(&self, broker: BrokerId, parcel: P) -> Option<Outcomes> {
+    pub(super) async fn ask(&self, broker: BrokerId, parcel: P) -> Option<P::Answer> {
         let lane = {
             let mut lanes = self.by_broker.lock();
             let lane = lanes.entry(broker).or_insert_with(|| {
@@ -92,7 +92,7 @@ async fn run<P: Parcel>(
                 }
             }
             Err(error) => {
-                debug!(%broker, %error, "no answer about transactions");
+                debug!(%broker, %error, "no answer from another broker's coordinators");
                 link = None;
             }
         }
@@ -122,7 +122,7 @@ async fn exchange<P: Parcel>(
     broker: BrokerId,
     link: &mut Option<Box<dyn Peer>>,
     parcels: &[P],
-) -> Result<Vec<Outcomes>, LinkError> {
+) -> Result<Vec<P::Answer>, LinkError> {
     let image = metadata.image();
     let to = image.broker(broker).ok_or(LinkError::NoAddress(broker))?;
     // The other side closes connections that are idle, and a broker that was started again has closed them all.
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::coordination::{Indexed, Publisher};
-    use crate::courier::Joining;
+    use crate::courier::{Joining, Outcomes, StateAnswer, StateQuestion};
     use crate::metadata::{Broker, Fact, Image};
     use crate::replica::testing;
 
@@ -170,6 +170,10 @@ mod tests {
             &mut self,
             _: AddPartitionsToTxnRequest,
         ) -> BoxFuture<'_, Result<AddPartitionsToTxnResponse, LinkError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn share_state(&mut self, _: StateQuestion) -> BoxFuture<'_, Result<StateAnswer, LinkError>> {
             Box::pin(std::future::pending())
         }
     }

@@ -1,12 +1,14 @@
-//! What transactions need carried from broker to broker: markers to the leaders of partitions, and questions to
-//! coordinators whether a partition belongs to a transaction (KIP-98, KIP-890).
+//! What coordinators have to do with other brokers. Of transactions: markers to the leaders of partitions, and questions to
+//! coordinators whether a partition belongs to a transaction (KIP-98, KIP-890). Of share groups: what partitions' leaders have
+//! stored by the coordinators of their share partitions (KIP-932).
 //!
-//! Both go over Kafka's own protocol, on the reserved listener with mutual TLS. To each broker there is one lane of each
+//! All of it goes over Kafka's own protocol, on the reserved listener with mutual TLS. To each broker there is one lane of each
 //! kind: what comes while an exchange is under way goes together in the next.
 
 mod lane;
 mod markers;
 mod peer;
+mod states;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,11 +18,13 @@ use futures::future::BoxFuture;
 
 use crate::coordination::Metadata;
 use crate::group::Text;
+use crate::share;
 use crate::transaction::Partition;
 use lane::Lanes;
 
 pub use markers::run as run_markers;
 pub use peer::{DialPeer, Peer};
+pub use states::{StateAnswer, StateQuestion};
 
 /// The end of a transaction, for partitions that one broker leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub type Outcomes = Vec<(Partition, ErrorCode)>;
 pub struct Courier {
     endings: Lanes<Ending>,
     joinings: Lanes<Joining>,
+    states: Lanes<states::Stating>,
 }
 
 impl Courier {
@@ -70,6 +75,7 @@ impl Courier {
         Self {
             endings: Lanes::new(metadata, dial),
             joinings: Lanes::new(metadata, dial),
+            states: Lanes::new(metadata, dial),
         }
     }
 
@@ -82,12 +88,19 @@ impl Courier {
     pub async fn join(&self, broker: BrokerId, joining: Joining) -> Option<Outcomes> {
         self.joinings.ask(broker, joining).await
     }
+
+    /// Asks the share coordinator on a broker. None: it could not be asked, and may have done it all the same.
+    pub async fn share_state(&self, broker: BrokerId, request: share::Request) -> Option<share::Reply> {
+        self.states.ask(broker, states::Stating(request)).await
+    }
 }
 
 /// What a lane carries.
 trait Parcel: Send + Sync + Sized + 'static {
     /// No two of the same are in one exchange: the answer could not be told apart.
     type Key: Ord + Send;
+    /// What it is answered with.
+    type Answer: Send;
 
     fn key(&self) -> Self::Key;
 
@@ -95,5 +108,5 @@ trait Parcel: Send + Sync + Sized + 'static {
     fn exchange<'a>(
         peer: &'a mut dyn Peer,
         parcels: &'a [Self],
-    ) -> BoxFuture<'a, Result<Vec<Outcomes>, crate::replica::LinkError>>;
+    ) -> BoxFuture<'a, Result<Vec<Self::Answer>, crate::replica::LinkError>>;
 }

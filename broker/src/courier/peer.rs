@@ -1,4 +1,4 @@
-//! A connection to another broker, for exchanges about transactions.
+//! A connection to another broker, for exchanges with its coordinators and about transactions.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use flotilla_protocol::messages::{
 use flotilla_protocol::{ErrorCode, Str};
 use futures::future::BoxFuture;
 
-use super::{Ending, Joining, Outcomes, Parcel};
+use super::{Ending, Joining, Outcomes, Parcel, StateAnswer, StateQuestion};
 use crate::group::Text;
 use crate::metadata::Broker;
 use crate::replica::{LinkError, TlsDial, TlsLink};
@@ -38,6 +38,9 @@ pub trait Peer: Send {
         &mut self,
         request: AddPartitionsToTxnRequest,
     ) -> BoxFuture<'_, Result<AddPartitionsToTxnResponse, LinkError>>;
+
+    /// Asks its share coordinators.
+    fn share_state(&mut self, question: StateQuestion) -> BoxFuture<'_, Result<StateAnswer, LinkError>>;
 }
 
 /// Makes such connections.
@@ -59,6 +62,19 @@ impl Peer for TlsLink {
         request: AddPartitionsToTxnRequest,
     ) -> BoxFuture<'_, Result<AddPartitionsToTxnResponse, LinkError>> {
         Box::pin(self.ask(ADD_VERSION, request, RESPONSE_BYTES_MAX))
+    }
+
+    fn share_state(&mut self, question: StateQuestion) -> BoxFuture<'_, Result<StateAnswer, LinkError>> {
+        let max = RESPONSE_BYTES_MAX;
+        Box::pin(async move {
+            Ok(match question {
+                StateQuestion::Initialize(it) => StateAnswer::Initialize(self.ask(0, it, max).await?),
+                StateQuestion::Read(it) => StateAnswer::Read(self.ask(0, it, max).await?),
+                StateQuestion::Write(it) => StateAnswer::Write(self.ask(1, it, max).await?),
+                StateQuestion::Delete(it) => StateAnswer::Delete(self.ask(0, it, max).await?),
+                StateQuestion::Summary(it) => StateAnswer::Summary(self.ask(1, it, max).await?),
+            })
+        })
     }
 }
 
@@ -87,6 +103,7 @@ fn of_topic(
 
 impl Parcel for Ending {
     type Key = i64;
+    type Answer = Outcomes;
 
     fn key(&self) -> i64 {
         self.producer_id.0
@@ -132,6 +149,7 @@ impl Parcel for Ending {
 
 impl Parcel for Joining {
     type Key = Text;
+    type Answer = Outcomes;
 
     fn key(&self) -> Text {
         self.id.clone()

@@ -15,6 +15,7 @@ mod folded;
 mod offsets;
 mod record;
 mod shard;
+pub mod share;
 pub mod streams;
 mod subscription;
 #[cfg(test)]
@@ -63,6 +64,8 @@ pub struct Config {
     pub commit_timeout_ms: u64,
     /// How groups of the new protocol behave.
     pub consumer: consumer::Config,
+    /// How share groups behave.
+    pub share: share::Config,
     /// How streams groups behave.
     pub streams: streams::Config,
 }
@@ -81,6 +84,7 @@ impl Default for Config {
             offset_metadata_max_bytes: 4_096,
             commit_timeout_ms: 5_000,
             consumer: consumer::Config::default(),
+            share: share::Config::default(),
             streams: streams::Config::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The records of `__consumer_offsets`, byte for byte as Kafka lays them out, so that its tools can read them.
 //!
 //! A key begins with the number of its kind: 0 and 1 an offset, 2 a classic group, and those of groups of the newer protocols,
-//! which `consumer` and `streams` know. A value begins with its version.
+//! which `consumer`, `share` and `streams` know. A value begins with its version.
 //! A record without a value deletes what its key names. Written are the versions that Kafka 4.3 writes: offsets as
 //! version 4 (flexible, with the topic id), or 1 where the client gave a retention time of its own; groups as
 //! version 3.
@@ -11,7 +11,7 @@ pub(super) mod flexible;
 use bytes::{BufMut, Bytes, BytesMut};
 use flotilla_protocol::Uuid;
 
-use super::{Text, consumer, streams};
+use super::{Text, consumer, share, streams};
 
 /// One record of `__consumer_offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,13 @@ pub enum Record {
         group: Text,
         /// Which part, and what it is now.
         record: consumer::Record,
+    },
+    /// A part of a share group (KIP-932).
+    Share {
+        /// The group.
+        group: Text,
+        /// Which part, and what it is now.
+        record: share::Record,
     },
     /// A part of a streams group (KIP-1071).
     Streams {
@@ -159,12 +166,13 @@ impl Record {
                 value.as_ref().map(GroupMetadata::encode).transpose()?
             }
             Self::Consumer { group, record } => return record.encode(group),
+            Self::Share { group, record } => return record.encode(group),
             Self::Streams { group, record } => return record.encode(group),
         };
         Ok((key.freeze(), value))
     }
 
-    /// Reads a record back. `None`: a kind that is not known here, such as those of share groups.
+    /// Reads a record back. `None`: a kind that is not known here, such as those of streams groups.
     ///
     /// # Errors
     /// [`Malformed`] when key or value are not laid out as their kind and version say.
@@ -181,15 +189,24 @@ impl Record {
                 group: key.string()?,
                 value: value.map(GroupMetadata::decode).transpose()?,
             }),
-            kind => {
-                let consumer = consumer::Record::decode(kind, &mut key, value)?;
-                match consumer {
-                    Some((group, record)) => Some(Self::Consumer { group, record }),
-                    None => streams::Record::decode(kind, &mut key, value)?
-                        .map(|(group, record)| Self::Streams { group, record }),
-                }
-            }
+            kind => Self::decode_assigned(kind, &mut key, value)?,
         })
+    }
+
+    /// A part of a group of one of the protocols in which the coordinator assigns.
+    fn decode_assigned(
+        kind: i16,
+        key: &mut Reader<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<Self>, Malformed> {
+        if let Some((group, record)) = consumer::Record::decode(kind, key, value)? {
+            return Ok(Some(Self::Consumer { group, record }));
+        }
+        if let Some((group, record)) = share::Record::decode(kind, key, value)? {
+            return Ok(Some(Self::Share { group, record }));
+        }
+        let streams = streams::Record::decode(kind, key, value)?;
+        Ok(streams.map(|(group, record)| Self::Streams { group, record }))
     }
 
     /// Which group the record belongs to.
@@ -199,6 +216,7 @@ impl Record {
             Self::OffsetCommit { group, .. }
             | Self::GroupMetadata { group, .. }
             | Self::Consumer { group, .. }
+            | Self::Share { group, .. }
             | Self::Streams { group, .. } => group,
         }
     }
@@ -475,231 +493,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn text(text: &str) -> Text {
-        text.into()
-    }
-
-    fn commit() -> OffsetCommit {
-        OffsetCommit {
-            offset: 42,
-            leader_epoch: 7,
-            metadata: text("m"),
-            commit_timestamp_ms: 0x0102,
-            expire_timestamp_ms: None,
-            topic_id: Uuid([0xAB; 16]),
-        }
-    }
-
-    fn offset_record(value: Option<OffsetCommit>) -> Record {
-        Record::OffsetCommit {
-            group: text("g"),
-            topic: text("to"),
-            partition: 5,
-            value,
-        }
-    }
-
-    const OFFSET_KEY: &[u8] = &[0, 1, 0, 1, b'g', 0, 2, b't', b'o', 0, 0, 0, 5];
-
-    #[test]
-    fn an_offset_is_written_as_key_1_and_value_4() {
-        let mut value = vec![0, 4, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 7, 2, b'm'];
-        value.extend([0, 0, 0, 0, 0, 0, 1, 2]);
-        value.extend([1, 0, 16]);
-        value.extend([0xAB; 16]);
-        let record = offset_record(Some(commit()));
-        let (key, written) = record.encode().expect("short texts");
-        assert_eq!((&key[..], written.as_deref()), (OFFSET_KEY, Some(&value[..])));
-        assert_eq!(Record::decode(&key, written.as_deref()), Ok(Some(record)));
-    }
-
-    #[test]
-    fn a_topic_id_that_is_not_known_leaves_the_tags_empty() {
-        let record = offset_record(Some(OffsetCommit {
-            topic_id: Uuid::ZERO,
-            ..commit()
-        }));
-        let (_, written) = record.encode().expect("short texts");
-        assert_eq!(written.expect("a value").last(), Some(&0));
-    }
-
-    #[test]
-    fn an_offset_with_its_own_expiry_is_written_as_value_1() {
-        let record = offset_record(Some(OffsetCommit {
-            leader_epoch: -1,
-            expire_timestamp_ms: Some(9),
-            topic_id: Uuid::ZERO,
-            ..commit()
-        }));
-        let value = [
-            &[0, 1, 0, 0, 0, 0, 0, 0, 0, 42, 0, 1, b'm'][..],
-            &[0, 0, 0, 0, 0, 0, 1, 2],
-            &[0, 0, 0, 0, 0, 0, 0, 9],
-        ]
-        .concat();
-        let (key, written) = record.encode().expect("short texts");
-        assert_eq!(written.as_deref(), Some(&value[..]));
-        assert_eq!(Record::decode(&key, written.as_deref()), Ok(Some(record)));
-    }
-
-    #[test]
-    fn offsets_of_older_brokers_are_read() {
-        let plain = OffsetCommit {
-            leader_epoch: -1,
-            topic_id: Uuid::ZERO,
-            ..commit()
-        };
-        let head = [0, 0, 0, 0, 0, 0, 0, 42];
-        let tail = [0, 1, b'm', 0, 0, 0, 0, 0, 0, 1, 2];
-        for (version, epoch, expected) in [
-            (0, &[][..], plain.clone()),
-            (2, &[], plain.clone()),
-            (
-                3,
-                &[0, 0, 0, 7],
-                OffsetCommit {
-                    leader_epoch: 7,
-                    ..plain
-                },
-            ),
-        ] {
-            let value = [&[0, version][..], &head, epoch, &tail].concat();
-            assert_eq!(
-                Record::decode(OFFSET_KEY, Some(&value)),
-                Ok(Some(offset_record(Some(expected)))),
-                "version {version}"
-            );
-        }
-        let mut legacy_key = OFFSET_KEY.to_vec();
-        legacy_key[1] = 0;
-        assert_eq!(Record::decode(&legacy_key, None), Ok(Some(offset_record(None))));
-    }
-
-    fn group_record() -> Record {
-        Record::GroupMetadata {
-            group: text("g"),
-            value: Some(GroupMetadata {
-                protocol_type: text("c"),
-                generation: 3,
-                protocol: Some(text("r")),
-                leader: None,
-                state_timestamp_ms: 5,
-                members: vec![MemberMetadata {
-                    member_id: text("m"),
-                    instance_id: None,
-                    client_id: text("i"),
-                    client_host: text("/h"),
-                    rebalance_timeout_ms: 6,
-                    session_timeout_ms: 7,
-                    subscription: Bytes::from_static(&[8]),
-                    assignment: Bytes::from_static(&[9, 10]),
-                }],
-            }),
-        }
-    }
-
-    #[test]
-    fn a_group_is_written_as_key_2_and_value_3() {
-        let value = [
-            &[0, 3, 0, 1, b'c', 0, 0, 0, 3, 0, 1, b'r', 0xFF, 0xFF][..],
-            &[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1],
-            &[0, 1, b'm', 0xFF, 0xFF, 0, 1, b'i', 0, 2, b'/', b'h'],
-            &[0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 1, 8, 0, 0, 0, 2, 9, 10],
-        ]
-        .concat();
-        let (key, written) = group_record().encode().expect("short texts");
-        assert_eq!(
-            (&key[..], written.as_deref()),
-            (&[0, 2, 0, 1, b'g'][..], Some(&value[..]))
-        );
-        assert_eq!(Record::decode(&key, written.as_deref()), Ok(Some(group_record())));
-    }
-
-    #[test]
-    fn a_flexible_group_is_read_and_its_unknown_tags_skipped() {
-        let value = [
-            &[0, 4, 2, b'c', 0, 0, 0, 3, 2, b'r', 0][..],
-            &[0, 0, 0, 0, 0, 0, 0, 5, 2],
-            &[
-                2, b'm', 0, 2, b'i', 3, b'/', b'h', 0, 0, 0, 6, 0, 0, 0, 7, 2, 8, 3, 9, 10, 0,
-            ],
-            &[1, 3, 2, 1, 1],
-        ]
-        .concat();
-        assert_eq!(
-            Record::decode(&[0, 2, 0, 1, b'g'], Some(&value)),
-            Ok(Some(group_record()))
-        );
-    }
-
-    #[test]
-    fn a_group_of_version_0_has_neither_timestamp_nor_rebalance_timeout() {
-        let value = [
-            &[0, 0, 0, 1, b'c', 0, 0, 0, 3, 0, 1, b'r', 0xFF, 0xFF, 0, 0, 0, 1][..],
-            &[
-                0, 1, b'm', 0, 1, b'i', 0, 2, b'/', b'h', 0, 0, 0, 7, 0, 0, 0, 1, 8, 0, 0, 0, 2, 9, 10,
-            ],
-        ]
-        .concat();
-        let Ok(Some(Record::GroupMetadata {
-            value: Some(read), ..
-        })) = Record::decode(&[0, 2, 0, 1, b'g'], Some(&value))
-        else {
-            panic!("a group");
-        };
-        assert_eq!(read.state_timestamp_ms, -1);
-        assert_eq!(read.members[0].rebalance_timeout_ms, -1);
-    }
-
-    #[test]
-    fn kinds_of_share_groups_and_former_ones_of_streams_groups_are_none() {
-        assert_eq!(Record::decode(&[0, 11, 0, 1, b'g'], None), Ok(None));
-        assert_eq!(Record::decode(&[0, 18, 0, 1, b'g'], None), Ok(None));
-    }
-
-    #[test]
-    fn a_count_of_two_thousand_million_members_is_refused() {
-        let value = [
-            &[0, 3, 0, 1, b'c', 0, 0, 0, 3, 0, 1, b'r', 0xFF, 0xFF][..],
-            &[0, 0, 0, 0, 0, 0, 0, 5, 0x77, 0, 0, 0],
-        ]
-        .concat();
-        assert_eq!(
-            Record::decode(&[0, 2, 0, 1, b'g'], Some(&value)),
-            Err(Malformed::Truncated)
-        );
-    }
-
-    #[test]
-    fn versions_not_known_and_texts_too_long_are_refused() {
-        assert_eq!(
-            Record::decode(OFFSET_KEY, Some(&[0, 5])),
-            Err(Malformed::Version(5))
-        );
-        let record = Record::GroupMetadata {
-            group: "x".repeat(40_000).into(),
-            value: None,
-        };
-        assert_eq!(record.encode(), Err(TooLong(40_000)));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_panic(
-            key in proptest::collection::vec(any::<u8>(), 0..40),
-            value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
-            kind in 0_u8..25,
-            version in 0_u8..6,
-        ) {
-            let mut key = key;
-            if key.len() >= 2 { key[0] = 0; key[1] = kind; }
-            let mut value = value;
-            if let Some(value) = value.as_mut().filter(|value| value.len() >= 2) { value[0] = 0; value[1] = version; }
-            let _ = Record::decode(&key, value.as_deref());
-        }
-    }
-}
+mod tests;

@@ -8,6 +8,9 @@ pub const FLOTILLA_FEATURE: &str = "flotilla.version";
 /// The feature that says whether there are consumer groups of the new protocol (KIP-848).
 pub const GROUP_FEATURE: &str = "group.version";
 
+/// The feature that says whether there are share groups (KIP-932).
+pub const SHARE_FEATURE: &str = "share.version";
+
 /// The feature that says whether there are streams groups (KIP-1071).
 pub const STREAMS_FEATURE: &str = "streams.version";
 
@@ -35,6 +38,12 @@ pub const FEATURES: &[Feature] = &[
     },
     Feature {
         name: GROUP_FEATURE,
+        oldest: 0,
+        newest: 1,
+        default: 1,
+    },
+    Feature {
+        name: SHARE_FEATURE,
         oldest: 0,
         newest: 1,
         default: 1,

@@ -24,7 +24,7 @@ pub use delta::{
     BrokerChange, ConfigChange, PartitionChange, TopicChange, changed_brokers, changed_cares,
     changed_configs, changed_partitions, changed_principals, changed_topics, changed_users,
 };
-pub use feature::{FEATURES, Feature, GROUP_FEATURE, STREAMS_FEATURE};
+pub use feature::{FEATURES, Feature, GROUP_FEATURE, SHARE_FEATURE, STREAMS_FEATURE};
 pub use fold::UnknownRecord;
 pub use image::{Image, QuotaKey};
 pub use plan::{Batch, Blocked, Outage, Plan, outage, plan_restart};

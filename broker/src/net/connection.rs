@@ -125,9 +125,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves until the connection ends, and says why it did.
     pub(super) async fn run(mut self) -> CloseReason {
         let reason = poll_fn(|cx| self.poll(cx)).await;
-        if let Some(running) = self.running.take() {
+        let (broker, connection) = (self.shared.broker.clone(), self.session.connection_id);
+        match self.running.take() {
             // A handler is never dropped half way: what it has begun to change, it finishes.
-            tokio::spawn(running.work);
+            Some(running) => {
+                tokio::spawn(async move {
+                    drop(running.work.await);
+                    broker.share_disconnected(connection);
+                });
+            }
+            None => broker.share_disconnected(connection),
         }
         reason
     }

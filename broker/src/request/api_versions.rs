@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_groups_and_the_second_version_of_transactions_are_finalized() {
-        for (version, supported) in [(3, 1), (4, 4)] {
+    async fn groups_of_newer_protocols_and_the_second_version_of_transactions_are_finalized() {
+        for (version, supported) in [(3, 1), (4, 5)] {
             let response = handle(&testing::context(version), request("librdkafka")).await;
             assert_eq!(response.supported_features.len(), supported);
             let finalized = |name, level| FinalizedFeatureKey {
@@ -145,6 +145,7 @@ mod tests {
                 response.finalized_features,
                 [
                     finalized("group.version", 1),
+                    finalized("share.version", 1),
                     finalized("streams.version", 1),
                     finalized("transaction.version", 2)
                 ]

@@ -12,7 +12,7 @@ use super::Context;
 use crate::auth::{Operation, ResourceType};
 use crate::group::consumer::{Refused, Seen};
 use crate::group::{Error, Reply, Request, Text};
-use crate::metadata::{Feature, GROUP_FEATURE, Image, STREAMS_FEATURE};
+use crate::metadata::{Feature, GROUP_FEATURE, Image, SHARE_FEATURE, STREAMS_FEATURE};
 
 /// Why nothing of groups of the new protocol is answered (KIP-848), if they are off.
 pub(super) fn consumer_groups_off(image: &Image) -> Option<String> {
@@ -21,6 +21,13 @@ pub(super) fn consumer_groups_off(image: &Image) -> Option<String> {
         "groups of the consumer protocol are off: group.version is 0, kafka-features.sh raises it to 1"
             .to_owned()
     })
+}
+
+/// Why nothing of share groups is answered (KIP-932), if they are off.
+pub(super) fn share_groups_off(image: &Image) -> Option<String> {
+    let level = Feature::named(SHARE_FEATURE).map_or(0, |feature| feature.level(image));
+    (level < 1)
+        .then(|| "share groups are off: share.version is 0, kafka-features.sh raises it to 1".to_owned())
 }
 
 /// Why nothing of streams groups is answered (KIP-1071), if they are off.

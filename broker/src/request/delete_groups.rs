@@ -9,6 +9,7 @@ use futures::future::join_all;
 
 use super::Context;
 use super::coordinator::{code, code_of, text, wire};
+use super::share_offsets::{forget, standing};
 use crate::auth::{Operation, ResourceType};
 use crate::group::{Reply, Request, Text};
 
@@ -33,17 +34,23 @@ pub(super) async fn handle(ctx: &Context, request: DeleteGroupsRequest) -> Delet
             let codes = vec![ErrorCode::NotCoordinator; groups.len()];
             return (groups, codes);
         };
+        let stuck = join_all(groups.iter().map(|group| forget_deliveries(ctx, group))).await;
         let reply = ctx
             .broker
             .groups
             .ask_shard(partition, Request::Delete(groups.clone()))
             .await;
-        let codes = match reply {
+        let codes: Vec<ErrorCode> = match reply {
             Reply::Delete(Ok(results)) => results.iter().map(code_of).collect(),
             Reply::Delete(Err(error)) => vec![code(error); groups.len()],
             _ => vec![ErrorCode::UnknownServerError; groups.len()],
         };
-        (groups, codes)
+        // The group is there still where something is stored of it, and says why.
+        let codes = stuck
+            .into_iter()
+            .zip(codes)
+            .map(|(stuck, code)| stuck.unwrap_or(code));
+        (groups, codes.collect::<Vec<_>>())
     });
     for (groups, codes) in join_all(asked).await {
         results.extend(groups.into_iter().zip(codes));
@@ -58,4 +65,17 @@ pub(super) async fn handle(ctx: &Context, request: DeleteGroupsRequest) -> Delet
             .collect(),
         ..DeleteGroupsResponse::default()
     }
+}
+
+/// Of a share group without members, all that is stored of its deliveries goes first. Some: it did not.
+async fn forget_deliveries(ctx: &Context, group: &Text) -> Option<ErrorCode> {
+    let deleting = Request::ShareDeleting {
+        group: group.clone(),
+        topics: None,
+    };
+    // Whoever is no share group, or has members, hears that with the rest.
+    let standing = standing(ctx, group, deleting).await.ok()?;
+    let outcomes = forget(ctx, group, standing.partitions.deleting.keys().copied()).await;
+    let failed = outcomes.into_values().find_map(Result::err);
+    failed.map(super::share_state::code)
 }

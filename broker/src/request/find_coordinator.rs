@@ -1,16 +1,21 @@
-//! FindCoordinator: which broker a group's members, or a transactional producer, talk to.
+//! FindCoordinator: which broker a group's members, a transactional producer, or the leaders of a share group's partitions
+//! talk to.
 
 use flotilla_protocol::messages::find_coordinator_response::Coordinator;
 use flotilla_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use flotilla_protocol::{BrokerId, ErrorCode, Str};
 
-use super::Context;
 use super::coordinator::wire;
+use super::{CLUSTER, Context};
 use crate::auth::{Operation, ResourceType};
 use crate::metadata::Image;
+use crate::share::SharePartition;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+/// The first version that knows share partitions (KIP-932).
+const SHARE_VERSION: i16 = 6;
 
 /// Finds the coordinator of one key, and since version 4 of several (KIP-699).
 pub(super) async fn handle(ctx: &Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
@@ -29,6 +34,10 @@ pub(super) async fn handle(ctx: &Context, request: FindCoordinatorRequest) -> Fi
         TRANSACTION => {
             let transactions = &broker.transactions;
             transactions.ensure_topic(controller, &settings, fleet_size).await;
+        }
+        SHARE => {
+            let states = &broker.share_states;
+            states.ensure_topic(controller, &settings, fleet_size).await;
         }
         _ => {}
     }
@@ -70,6 +79,18 @@ fn find(ctx: &Context, image: &Image, key_type: i8, key: Str) -> Coordinator {
         ),
         TRANSACTION => {
             let leader = ctx.broker.transactions.coordinator_of(image, &key);
+            found(ctx, image, key, leader)
+        }
+        SHARE if ctx.version >= SHARE_VERSION => {
+            if !ctx.allowed_in(image, Operation::ClusterAction, ResourceType::Cluster, CLUSTER) {
+                return refusal(key, ErrorCode::ClusterAuthorizationFailed, None);
+            }
+            if SharePartition::parse(&key).is_none() {
+                let why =
+                    "a share partition is named by group, topic id and partition, with colons between them";
+                return refusal(key, ErrorCode::InvalidRequest, Some(why));
+            }
+            let leader = ctx.broker.share_states.coordinator_of(image, &key);
             found(ctx, image, key, leader)
         }
         _ => refusal(

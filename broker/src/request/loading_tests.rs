@@ -84,6 +84,12 @@ async fn members_are_told_that_their_coordinator_loads() {
         member_epoch: 1,
         ..StreamsGroupHeartbeatRequest::default()
     };
+    let share = ShareGroupHeartbeatRequest {
+        group_id: group(),
+        member_id: "m".into(),
+        member_epoch: 1,
+        ..ShareGroupHeartbeatRequest::default()
+    };
     let said = [
         join_group::handle(&ctx(&broker, 3), join).await.error_code,
         sync_group::handle(&ctx(&broker, 4), sync).await.error_code,
@@ -94,8 +100,11 @@ async fn members_are_told_that_their_coordinator_loads() {
         streams_group_heartbeat::handle(&ctx(&broker, 0), streams)
             .await
             .error_code,
+        share_group_heartbeat::handle(&ctx(&broker, 1), share)
+            .await
+            .error_code,
     ];
-    assert_eq!(said.map(ErrorCode::from), [LOADING; 5]);
+    assert_eq!(said.map(ErrorCode::from), [LOADING; 6]);
     // A member is not put off by this: it goes on, as with Apache Kafka.
     let beat = HeartbeatRequest {
         group_id: group(),
@@ -171,6 +180,10 @@ async fn groups_are_not_told_of_while_their_coordinator_loads() {
         group_ids: vec![group()],
         ..StreamsGroupDescribeRequest::default()
     };
+    let share = ShareGroupDescribeRequest {
+        group_ids: vec![group()],
+        ..ShareGroupDescribeRequest::default()
+    };
     let delete = DeleteGroupsRequest {
         groups_names: vec![group()],
     };
@@ -185,10 +198,11 @@ async fn groups_are_not_told_of_while_their_coordinator_loads() {
             .await
             .groups[0]
             .error_code,
+        share_group_describe::handle(&ctx(&broker, 1), share).await.groups[0].error_code,
         delete_groups::handle(&ctx(&broker, 2), delete).await.results[0].error_code,
         list_groups::handle(&ctx(&broker, 4), list).await.error_code,
     ];
-    assert_eq!(said.map(ErrorCode::from), [LOADING; 5]);
+    assert_eq!(said.map(ErrorCode::from), [LOADING; 6]);
 }
 
 /// What each API about transactions says: InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn, DescribeTransactions.

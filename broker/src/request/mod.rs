@@ -12,7 +12,9 @@ mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
+mod alter_share_group_offsets;
 mod alter_user_scram_credentials;
+mod announced;
 mod api_versions;
 mod config_entries;
 mod consumer_group_describe;
@@ -31,6 +33,8 @@ mod delegation_tokens;
 mod delete_acls;
 mod delete_groups;
 mod delete_records;
+mod delete_share_group_offsets;
+mod delete_share_group_state;
 mod delete_topics;
 mod describe_acls;
 mod describe_client_quotas;
@@ -41,6 +45,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
+mod describe_share_group_offsets;
 mod describe_topic_partitions;
 mod describe_transactions;
 mod describe_user_scram_credentials;
@@ -54,6 +59,7 @@ pub(crate) mod fetch_sessions;
 mod find_coordinator;
 mod heartbeat;
 mod init_producer_id;
+mod initialize_share_group_state;
 mod join_group;
 mod leader_hint;
 mod leave_group;
@@ -74,11 +80,28 @@ mod produce;
 mod quotas;
 #[cfg(test)]
 mod rare_errors_tests;
+mod read_share_group_state;
+mod read_share_group_state_summary;
 mod remove_raft_voter;
 mod renew_delegation_token;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 mod session;
+mod share_acknowledge;
+#[cfg(test)]
+mod share_bench;
+#[cfg(test)]
+mod share_errors_tests;
+mod share_fetch;
+mod share_group_describe;
+mod share_group_heartbeat;
+mod share_offsets;
+mod share_session;
+mod share_state;
+#[cfg(test)]
+mod share_state_tests;
+#[cfg(test)]
+mod share_tests;
 mod streams_group_describe;
 mod streams_group_heartbeat;
 mod streams_internal_topics;
@@ -93,8 +116,10 @@ mod transaction_tests;
 mod txn_offset_commit;
 mod unregister_broker;
 mod update_features;
+mod write_share_group_state;
 mod write_txn_markers;
 
+pub use announced::{ANNOUNCED, ANNOUNCED_TO_BROKERS, is_announced};
 pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use fetch::ReplicaFetch;
 pub use fetch_sessions::FetchSessions;
@@ -109,83 +134,6 @@ use throttle_time::ThrottleTime;
 
 /// The name by which rules know the cluster itself.
 const CLUSTER: &str = "kafka-cluster";
-
-/// What is served, with the oldest and the newest version: what ApiVersions says. Everything else is refused.
-pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
-    (ApiKey::Metadata, 0, 13),
-    (ApiKey::Produce, 0, 13),
-    (ApiKey::Fetch, 4, 18),
-    (ApiKey::ListOffsets, 1, 11),
-    (ApiKey::SaslHandshake, 0, 1),
-    (ApiKey::ApiVersions, 0, 4),
-    (ApiKey::SaslAuthenticate, 0, 2),
-    (ApiKey::OffsetCommit, 2, 10),
-    (ApiKey::OffsetFetch, 1, 10),
-    (ApiKey::FindCoordinator, 0, 6),
-    (ApiKey::JoinGroup, 0, 9),
-    (ApiKey::Heartbeat, 0, 4),
-    (ApiKey::LeaveGroup, 0, 5),
-    (ApiKey::SyncGroup, 0, 5),
-    (ApiKey::DescribeGroups, 0, 6),
-    (ApiKey::ListGroups, 0, 5),
-    (ApiKey::DeleteGroups, 0, 2),
-    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
-    (ApiKey::ConsumerGroupDescribe, 0, 1),
-    (ApiKey::StreamsGroupHeartbeat, 0, 0),
-    (ApiKey::StreamsGroupDescribe, 0, 0),
-    (ApiKey::OffsetDelete, 0, 0),
-    (ApiKey::CreateTopics, 2, 7),
-    (ApiKey::DeleteTopics, 1, 6),
-    (ApiKey::CreatePartitions, 0, 3),
-    (ApiKey::DescribeConfigs, 1, 4),
-    (ApiKey::AlterConfigs, 0, 2),
-    (ApiKey::IncrementalAlterConfigs, 0, 1),
-    (ApiKey::DescribeAcls, 1, 3),
-    (ApiKey::CreateAcls, 1, 3),
-    (ApiKey::DeleteAcls, 1, 3),
-    (ApiKey::DescribeUserScramCredentials, 0, 0),
-    (ApiKey::AlterUserScramCredentials, 0, 0),
-    (ApiKey::DescribeClientQuotas, 0, 1),
-    (ApiKey::AlterClientQuotas, 0, 1),
-    (ApiKey::AlterPartitionReassignments, 0, 1),
-    (ApiKey::ListPartitionReassignments, 0, 0),
-    (ApiKey::ElectLeaders, 0, 2),
-    (ApiKey::DescribeQuorum, 0, 2),
-    (ApiKey::DescribeCluster, 0, 2),
-    (ApiKey::DescribeTopicPartitions, 0, 0),
-    (ApiKey::DeleteRecords, 0, 2),
-    (ApiKey::InitProducerId, 0, 5),
-    (ApiKey::AddPartitionsToTxn, 0, 5),
-    (ApiKey::AddOffsetsToTxn, 0, 4),
-    (ApiKey::EndTxn, 0, 5),
-    (ApiKey::WriteTxnMarkers, 1, 2),
-    (ApiKey::TxnOffsetCommit, 0, 5),
-    (ApiKey::DescribeProducers, 0, 0),
-    (ApiKey::DescribeTransactions, 0, 0),
-    (ApiKey::ListTransactions, 0, 2),
-    (ApiKey::OffsetForLeaderEpoch, 2, 4),
-    (ApiKey::DescribeLogDirs, 1, 5),
-    (ApiKey::AlterReplicaLogDirs, 1, 2),
-    (ApiKey::CreateDelegationToken, 1, 3),
-    (ApiKey::RenewDelegationToken, 1, 2),
-    (ApiKey::ExpireDelegationToken, 1, 2),
-    (ApiKey::DescribeDelegationToken, 1, 3),
-    (ApiKey::UnregisterBroker, 0, 0),
-    (ApiKey::ListConfigResources, 0, 1),
-    (ApiKey::UpdateFeatures, 0, 2),
-    (ApiKey::AddRaftVoter, 0, 1),
-    (ApiKey::RemoveRaftVoter, 0, 0),
-];
-
-/// What is served on the reserved listener between brokers.
-pub const ANNOUNCED_TO_BROKERS: &[ApiKey] = &[
-    ApiKey::Fetch,
-    ApiKey::ListOffsets,
-    ApiKey::ApiVersions,
-    ApiKey::OffsetForLeaderEpoch,
-    ApiKey::WriteTxnMarkers,
-    ApiKey::AddPartitionsToTxn,
-];
 
 /// A handler's answer, where it is more than a response.
 pub enum Reply<T> {
@@ -232,14 +180,6 @@ pub enum Failure {
     /// It needs a client that has said who it is.
     #[error("{0} before authentication")]
     Unauthenticated(ApiKey),
-}
-
-/// Whether a version of an API is served.
-#[must_use]
-pub fn is_announced(api: ApiKey, version: i16) -> bool {
-    ANNOUNCED
-        .iter()
-        .any(|(key, min, max)| *key == api && (*min..=*max).contains(&version))
 }
 
 /// One request on its way to an answer.
@@ -444,6 +384,40 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::UpdateFeatures => call.response(&update_features::handle(&ctx, call.request(body)?).await),
         ApiKey::AddRaftVoter => call.response(&add_raft_voter::handle(&ctx, call.request(body)?).await),
         ApiKey::RemoveRaftVoter => call.response(&remove_raft_voter::handle(&ctx, call.request(body)?).await),
+        ApiKey::ShareGroupHeartbeat => {
+            call.response(&share_group_heartbeat::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ShareGroupDescribe => {
+            call.response(&share_group_describe::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ShareFetch => call.response(&share_fetch::handle(&ctx, call.request(body)?).await),
+        ApiKey::ShareAcknowledge => {
+            call.response(&share_acknowledge::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DescribeShareGroupOffsets => {
+            call.response(&describe_share_group_offsets::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::AlterShareGroupOffsets => {
+            call.response(&alter_share_group_offsets::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DeleteShareGroupOffsets => {
+            call.response(&delete_share_group_offsets::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::InitializeShareGroupState => {
+            call.response(&initialize_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ReadShareGroupState => {
+            call.response(&read_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::WriteShareGroupState => {
+            call.response(&write_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::DeleteShareGroupState => {
+            call.response(&delete_share_group_state::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::ReadShareGroupStateSummary => {
+            call.response(&read_share_group_state_summary::handle(&ctx, call.request(body)?).await)
+        }
         ApiKey::ListConfigResources => {
             call.response(&list_config_resources::handle(&ctx, call.request(body)?).await)
         }
@@ -451,28 +425,5 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
             api: api.to_string(),
             version: ctx.version,
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn announced_versions_exist_and_no_api_is_announced_twice() {
-        for (place, (api, min, max)) in ANNOUNCED.iter().enumerate() {
-            let valid = api.valid_versions();
-            assert_eq!(max, valid.end(), "{api}: the newest version is served");
-            let min_expected = if *api == ApiKey::Produce {
-                0
-            } else {
-                *valid.start()
-            };
-            assert_eq!(*min, min_expected, "{api}: the oldest version is served");
-            assert!(
-                ANNOUNCED[place + 1..].iter().all(|(other, ..)| other != api),
-                "{api} twice"
-            );
-        }
     }
 }

@@ -5,7 +5,7 @@ use super::transaction::{join, may_write};
 use super::{Context, Reply, error};
 use crate::auth::{Operation, ResourceType};
 use crate::courier::Joining;
-use crate::metadata::Image;
+use crate::metadata::{Image, is_internal};
 use crate::replica::{Acks, AppendError, Commit, Origin, PartitionKey, Verification};
 use crate::transaction::Partition;
 use flotilla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -21,8 +21,6 @@ use tokio::time::{Instant, sleep};
 
 /// Kafka's tools write to internal topics under this client id; nobody else may.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
-/// Topics that only coordinators write to.
-const INTERNAL_TOPICS: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
 
 /// Since this version partitions join a transaction as they are written to (KIP-890).
 const JOINS_SINCE: i16 = 12;
@@ -272,7 +270,7 @@ fn is_zstd(partition: &PartitionProduceData) -> bool {
 }
 
 fn is_closed_to(ctx: &Context, topic: &str) -> bool {
-    INTERNAL_TOPICS.contains(&topic) && ctx.client_id.as_deref() != Some(ADMIN_CLIENT_ID)
+    is_internal(topic) && ctx.client_id.as_deref() != Some(ADMIN_CLIENT_ID)
 }
 
 fn refused(partition: &PartitionProduceData, refusal: ErrorCode) -> PartitionProduceResponse {

@@ -19,6 +19,10 @@ fn facts() -> Vec<Fact> {
         partition(1, 1, &[1], &[1], 5),
         topic("__consumer_offsets", 2),
         partition(2, 0, &[0], &[0], 1),
+        topic("__transaction_state", 3),
+        partition(3, 0, &[0], &[0], 1),
+        topic("__share_group_state", 4),
+        partition(4, 0, &[0], &[0], 1),
     ]
 }
 
@@ -168,14 +172,20 @@ async fn without_acks_there_is_silence_or_the_end() {
 
 #[tokio::test]
 async fn internal_topics_are_closed_to_clients() {
-    let ctx = context(12);
-    let put = || request(-1, "__consumer_offsets", Uuid::ZERO, 0);
-    assert_eq!(code(&ctx, put()).await, ErrorCode::InvalidTopicException);
-    let tool = Context {
-        client_id: Some(ADMIN_CLIENT_ID.into()),
-        ..ctx
-    };
-    assert_eq!(code(&tool, put()).await, ErrorCode::None);
+    for topic in ["__consumer_offsets", "__transaction_state", "__share_group_state"] {
+        let ctx = context(12);
+        let put = || request(-1, topic, Uuid::ZERO, 0);
+        assert_eq!(
+            code(&ctx, put()).await,
+            ErrorCode::InvalidTopicException,
+            "{topic}"
+        );
+        let tool = Context {
+            client_id: Some(ADMIN_CLIENT_ID.into()),
+            ..ctx
+        };
+        assert_eq!(code(&tool, put()).await, ErrorCode::None, "{topic}");
+    }
 }
 
 #[tokio::test]

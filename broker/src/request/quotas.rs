@@ -172,6 +172,11 @@ impl Context {
         throttle_ms
     }
 
+    /// Counts what a share fetch found. It is locked for the member and sent in any case; the client is held back after it.
+    pub(super) fn throttle_share_fetch(&self, bytes: usize) {
+        self.settle(Some((Kind::Fetch, bytes)), true);
+    }
+
     /// The most that a fetch returns under the client's quota: a larger answer could never be given.
     pub(super) fn fetch_bytes_max(&self) -> i32 {
         let bytes = self.broker.quotas.with(self, Kind::Fetch, |ledger, bound, _| {

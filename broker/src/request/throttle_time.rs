@@ -93,9 +93,14 @@ throttle_time! {
         UpdateFeaturesResponse,
     }
     without {
+        DeleteShareGroupStateResponse,
         DescribeQuorumResponse,
+        InitializeShareGroupStateResponse,
+        ReadShareGroupStateResponse,
+        ReadShareGroupStateSummaryResponse,
         SaslAuthenticateResponse,
         SaslHandshakeResponse,
+        WriteShareGroupStateResponse,
         WriteTxnMarkersResponse,
     }
 }

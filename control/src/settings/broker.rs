@@ -114,6 +114,48 @@ broker_settings! {
     group_max_size: i32 = "group.max.size",
     /// The shortest session timeout that a group member may ask for, in milliseconds.
     group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms",
+    /// How long after an assignment a share group is not assigned anew, in milliseconds, where the group sets nothing of its own
+    /// (KIP-1263).
+    group_share_assignment_interval_ms: i32 = "group.share.assignment.interval.ms",
+    /// How often a record is delivered to a share group at most, where the group sets nothing of its own.
+    group_share_delivery_count_limit: i32 = "group.share.delivery.count.limit",
+    /// How often members of share groups send heartbeats, in milliseconds, where the group sets nothing of its own.
+    group_share_heartbeat_interval_ms: i32 = "group.share.heartbeat.interval.ms",
+    /// The longest assignment interval that a share group may set for itself, in milliseconds.
+    group_share_max_assignment_interval_ms: i32 = "group.share.max.assignment.interval.ms",
+    /// The most deliveries of a record that a share group may set for itself.
+    group_share_max_delivery_count_limit: i32 = "group.share.max.delivery.count.limit",
+    /// The longest heartbeat interval that a share group may set for itself, in milliseconds.
+    group_share_max_heartbeat_interval_ms: i32 = "group.share.max.heartbeat.interval.ms",
+    /// The most locks on a partition's records that a share group may set for itself.
+    group_share_max_partition_max_record_locks: i32 = "group.share.max.partition.max.record.locks",
+    /// The longest lock on a record that a share group may set for itself, in milliseconds.
+    group_share_max_record_lock_duration_ms: i32 = "group.share.max.record.lock.duration.ms",
+    /// The longest session timeout that a share group may set for itself, in milliseconds.
+    group_share_max_session_timeout_ms: i32 = "group.share.max.session.timeout.ms",
+    /// The most share sessions that a broker has at a time: one for each member that fetches from it.
+    group_share_max_share_sessions: i32 = "group.share.max.share.sessions",
+    /// The most members that a share group may have.
+    group_share_max_size: i32 = "group.share.max.size",
+    /// The shortest assignment interval that a share group may set for itself, in milliseconds.
+    group_share_min_assignment_interval_ms: i32 = "group.share.min.assignment.interval.ms",
+    /// The fewest deliveries of a record that a share group may set for itself.
+    group_share_min_delivery_count_limit: i32 = "group.share.min.delivery.count.limit",
+    /// The shortest heartbeat interval that a share group may set for itself, in milliseconds.
+    group_share_min_heartbeat_interval_ms: i32 = "group.share.min.heartbeat.interval.ms",
+    /// The fewest locks on a partition's records that a share group may set for itself.
+    group_share_min_partition_max_record_locks: i32 = "group.share.min.partition.max.record.locks",
+    /// The shortest lock on a record that a share group may set for itself, in milliseconds.
+    group_share_min_record_lock_duration_ms: i32 = "group.share.min.record.lock.duration.ms",
+    /// The shortest session timeout that a share group may set for itself, in milliseconds.
+    group_share_min_session_timeout_ms: i32 = "group.share.min.session.timeout.ms",
+    /// How many records of a partition a share group may have locked, where the group sets nothing of its own.
+    group_share_partition_max_record_locks: i32 = "group.share.partition.max.record.locks",
+    /// How long a record is locked for the member of a share group that it was delivered to, in milliseconds, where the group
+    /// sets nothing of its own.
+    group_share_record_lock_duration_ms: i32 = "group.share.record.lock.duration.ms",
+    /// After how many milliseconds of silence a member of a share group is put out, where the group sets nothing of its own.
+    group_share_session_timeout_ms: i32 = "group.share.session.timeout.ms",
     /// How long after an assignment a streams group is not assigned anew, in milliseconds, where the group sets nothing of its own
     /// (KIP-1263).
     group_streams_assignment_interval_ms: i32 = "group.streams.assignment.interval.ms",
@@ -266,6 +308,16 @@ broker_settings! {
     sasl_oauthbearer_sub_claim_name: String = "sasl.oauthbearer.sub.claim.name",
     /// The largest SASL message, in bytes.
     sasl_server_max_receive_size: i32 = "sasl.server.max.receive.size",
+    /// `min.insync.replicas` of `__share_group_state`.
+    share_coordinator_state_topic_min_isr: i16 = "share.coordinator.state.topic.min.isr",
+    /// How many partitions `__share_group_state` has.
+    share_coordinator_state_topic_num_partitions: i32 = "share.coordinator.state.topic.num.partitions",
+    /// How many replicas `__share_group_state` has, or as many as there are brokers where they are fewer.
+    share_coordinator_state_topic_replication_factor: i16 = "share.coordinator.state.topic.replication.factor",
+    /// The size of the segments of `__share_group_state`, in bytes.
+    share_coordinator_state_topic_segment_bytes: i32 = "share.coordinator.state.topic.segment.bytes",
+    /// How long a share coordinator waits for what it stores to be committed, in milliseconds.
+    share_coordinator_write_timeout_ms: i32 = "share.coordinator.write.timeout.ms",
     /// How many connections may wait to be accepted.
     socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
     /// The receive buffer of a client's connection, in bytes; -1: the system's.

@@ -58,7 +58,7 @@ impl Setting {
                 Allowed::ThrottledReplicas => value.trim() == "*" || items(value).all(is_replica),
                 Allowed::OffsetReset => {
                     matches!(value, "earliest" | "latest")
-                        || value.strip_prefix("by_duration:").is_some_and(is_duration)
+                        || value.strip_prefix("by_duration:").and_then(duration_ms).is_some()
                 }
             }
     }
@@ -179,23 +179,15 @@ fn check_cleaner(config: &BTreeMap<String, String>) -> Result<(), Error> {
 /// Whether these may be a group's settings.
 ///
 /// # Errors
-/// The first setting that is unknown, whose value is refused, or that is for groups of a kind that Flotilla does not have, else
-/// the first contradiction among them.
+/// The first setting that is unknown or whose value is refused, else the first contradiction among them.
 pub fn check_group(config: &BTreeMap<String, String>) -> Result<(), Error> {
     for (name, value) in config {
         get(Scope::Group, name)?.check(value)?;
-        if name.starts_with("share.") {
-            return Err(Error::Contradiction(format!(
-                "`{name}` cannot be set: Flotilla has no share groups yet"
-            )));
-        }
     }
     let number = |name: &str| config.get(name).and_then(|value| i64::read(value));
-    for kind in ["consumer", "streams"] {
-        let (session, heartbeat) = (
-            format!("{kind}.session.timeout.ms"),
-            format!("{kind}.heartbeat.interval.ms"),
-        );
+    for kind in ["consumer", "share", "streams"] {
+        let session = format!("{kind}.session.timeout.ms");
+        let heartbeat = format!("{kind}.heartbeat.interval.ms");
         if let (Some(session_ms), Some(heartbeat_ms)) = (number(&session), number(&heartbeat))
             && session_ms <= heartbeat_ms
         {
@@ -212,33 +204,37 @@ fn is_replica(item: &str) -> bool {
         .is_some_and(|(partition, broker)| partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok())
 }
 
-/// PnDTnHnMn.nS, as java.time.Duration reads it, not negative.
-fn is_duration(text: &str) -> bool {
-    let Some(rest) = text.to_ascii_uppercase().strip_prefix('P').map(str::to_owned) else {
-        return false;
-    };
+/// How long a duration is, in milliseconds: PnDTnHnMn.nS, as java.time.Duration reads it, not negative. None: it is none, or
+/// too long.
+#[must_use]
+pub fn duration_ms(text: &str) -> Option<i64> {
+    let text = text.to_ascii_uppercase();
+    let rest = text.strip_prefix('P')?;
     let (days, time) = rest
         .split_once('T')
-        .map_or((rest.as_str(), None), |(d, t)| (d, Some(t)));
-    let days_hold = days.is_empty() || days.strip_suffix('D').is_some_and(|n| n.parse::<u64>().is_ok());
-    let time_holds = time.is_none_or(|mut time| {
-        if time.is_empty() {
-            return false;
+        .map_or((rest, None), |(days, time)| (days, Some(time)));
+    if (days.is_empty() && time.is_none()) || time.is_some_and(str::is_empty) {
+        return None;
+    }
+    let whole = |number: &str, each_ms: i64| number.parse::<u32>().ok().map(|n| i64::from(n) * each_ms);
+    let mut ms = match days {
+        "" => 0,
+        _ => whole(days.strip_suffix('D')?, 86_400_000)?,
+    };
+    let mut time = time.unwrap_or("");
+    for (unit, each_ms) in [('H', 3_600_000), ('M', 60_000)] {
+        if let Some((number, after)) = time.split_once(unit) {
+            ms += whole(number, each_ms)?;
+            time = after;
         }
-        for unit in ['H', 'M'] {
-            if let Some((number, after)) = time.split_once(unit) {
-                if number.parse::<u64>().is_err() {
-                    return false;
-                }
-                time = after;
-            }
-        }
-        time.is_empty()
-            || time.strip_suffix('S').is_some_and(|n| {
-                n.bytes().all(|b| b.is_ascii_digit() || b == b'.') && n.parse::<f64>().is_ok()
-            })
-    });
-    days_hold && time_holds && !(days.is_empty() && time.is_none())
+    }
+    if !time.is_empty() {
+        let seconds = time.strip_suffix('S')?;
+        let is_plain = seconds.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let seconds = seconds.parse::<f64>().ok().filter(|_| is_plain)?;
+        ms += (seconds * 1000.0) as i64;
+    }
+    Some(ms)
 }
 
 /// Values come from anywhere: a message quotes no more than 64 characters of one.
@@ -247,4 +243,24 @@ fn shortened(value: &str) -> String {
         return value.to_owned();
     }
     value.chars().take(64).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_java_reads_them() {
+        for (text, ms) in [
+            ("PT1H", 3_600_000),
+            ("P1DT2M", 86_520_000),
+            ("PT0.5S", 500),
+            ("p2d", 172_800_000),
+        ] {
+            assert_eq!(duration_ms(text), Some(ms), "{text}");
+        }
+        for bad in ["", "P", "PT", "P1", "1D", "PT-1S", "PTeS", "PT1HX"] {
+            assert_eq!(duration_ms(bad), None, "{bad}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     s("streams.session.timeout.ms", Int, "45000", AtLeast(1), &[f("group.streams.session.timeout.ms")]),
 ];
 
-/// The settings that have an effect here. Those of share groups have none yet: there are no such groups.
+/// The settings that have an effect here.
 pub(super) const DOCS: &[(&str, &str)] = &[
     (
         "consumer.assignment.interval.ms",
@@ -60,6 +60,42 @@ pub(super) const DOCS: &[(&str, &str)] = &[
     ),
     (
         "consumer.session.timeout.ms",
+        "After how many milliseconds of silence a member is put out; within what the brokers allow.",
+    ),
+    (
+        "share.assignment.interval.ms",
+        "How long after an assignment the group is not assigned anew, in milliseconds; within what the brokers allow (KIP-1263).",
+    ),
+    (
+        "share.auto.offset.reset",
+        "Where the group begins to read a partition: earliest, latest, or by_duration: with how far back.",
+    ),
+    (
+        "share.delivery.count.limit",
+        "How often a record is delivered at most; within what the brokers allow.",
+    ),
+    (
+        "share.heartbeat.interval.ms",
+        "How often members send heartbeats, in milliseconds; within what the brokers allow.",
+    ),
+    (
+        "share.isolation.level",
+        "Whether only what is committed is delivered (read_committed), or all (read_uncommitted).",
+    ),
+    (
+        "share.partition.max.record.locks",
+        "How many records of a partition may be locked; within what the brokers allow.",
+    ),
+    (
+        "share.record.lock.duration.ms",
+        "How long a record is locked for the member that it was delivered to, in milliseconds; within what the brokers allow.",
+    ),
+    (
+        "share.renew.acknowledge.enable",
+        "Whether members may renew locks (KIP-1222).",
+    ),
+    (
+        "share.session.timeout.ms",
         "After how many milliseconds of silence a member is put out; within what the brokers allow.",
     ),
     (

@@ -18,7 +18,7 @@ mod value;
 use std::fmt;
 
 pub use broker::BrokerSettings;
-pub use check::{check_broker, check_group, check_topic};
+pub use check::{check_broker, check_group, check_topic, duration_ms};
 pub use password::Password;
 pub use replica_selector::ReplicaSelector;
 pub use topic::{CleanupPolicy, Compression, FlushPolicy, ThrottledReplicas, TimestampType, TopicConfig};

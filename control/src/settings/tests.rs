@@ -205,15 +205,15 @@ fn two_phase_commit_is_refused_by_name() {
 }
 
 #[test]
-fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradictions() {
+fn settings_of_groups_that_contradict_each_other_are_refused() {
     assert_eq!(
         check_group(&map(&[("consumer.session.timeout.ms", "50000")])),
         Ok(())
     );
     let refused = |set: &[(&str, &str)]| check_group(&map(set)).expect_err("refused").to_string();
     assert_eq!(
-        refused(&[("share.isolation.level", "read_committed")]),
-        "`share.isolation.level` cannot be set: Flotilla has no share groups yet"
+        check_group(&map(&[("share.isolation.level", "read_committed")])),
+        Ok(())
     );
     assert_eq!(
         check_group(&map(&[("streams.num.standby.replicas", "1")])),
@@ -232,6 +232,13 @@ fn settings_of_groups_that_are_not_there_are_refused_by_name_and_so_are_contradi
             ("consumer.session.timeout.ms", "9000")
         ]),
         "`consumer.session.timeout.ms` (9000) must be more than `consumer.heartbeat.interval.ms` (9000)"
+    );
+    assert_eq!(
+        refused(&[
+            ("share.heartbeat.interval.ms", "9000"),
+            ("share.session.timeout.ms", "8000")
+        ]),
+        "`share.session.timeout.ms` (8000) must be more than `share.heartbeat.interval.ms` (9000)"
     );
 }
 

@@ -15,16 +15,6 @@ use clap::Parser;
 
 use schema::{Message, Role};
 
-/// Requests that the listener "broker" takes, but that only brokers send to each other: the state of share groups, which
-/// our brokers keep by other means.
-const BETWEEN_BROKERS: [&str; 5] = [
-    "InitializeShareGroupState",
-    "ReadShareGroupState",
-    "WriteShareGroupState",
-    "DeleteShareGroupState",
-    "ReadShareGroupStateSummary",
-];
-
 /// What members of a group write into its metadata. Control records are in `flotilla_protocol::records`.
 const DATA: [&str; 2] = ["ConsumerProtocolAssignment", "ConsumerProtocolSubscription"];
 
@@ -73,7 +63,6 @@ fn select(mut all: BTreeMap<String, Message>) -> Result<Vec<Message>> {
         .values()
         .filter(|m| m.role == Role::Request && m.client_facing)
         .filter_map(|m| m.name.strip_suffix("Request").map(str::to_owned))
-        .filter(|api| !BETWEEN_BROKERS.contains(&api.as_str()))
         .collect();
     if apis.is_empty() {
         bail!("no definition of a request: is this the directory `common/message` of a kafka-clients jar?");

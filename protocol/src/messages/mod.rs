@@ -48,6 +48,8 @@ pub mod delete_records_request;
 pub mod delete_records_response;
 pub mod delete_share_group_offsets_request;
 pub mod delete_share_group_offsets_response;
+pub mod delete_share_group_state_request;
+pub mod delete_share_group_state_response;
 pub mod delete_topics_request;
 pub mod delete_topics_response;
 pub mod describe_acls_request;
@@ -94,6 +96,8 @@ pub mod incremental_alter_configs_request;
 pub mod incremental_alter_configs_response;
 pub mod init_producer_id_request;
 pub mod init_producer_id_response;
+pub mod initialize_share_group_state_request;
+pub mod initialize_share_group_state_response;
 pub mod join_group_request;
 pub mod join_group_response;
 pub mod leave_group_request;
@@ -122,6 +126,10 @@ pub mod produce_request;
 pub mod produce_response;
 pub mod push_telemetry_request;
 pub mod push_telemetry_response;
+pub mod read_share_group_state_request;
+pub mod read_share_group_state_response;
+pub mod read_share_group_state_summary_request;
+pub mod read_share_group_state_summary_response;
 pub mod remove_raft_voter_request;
 pub mod remove_raft_voter_response;
 pub mod renew_delegation_token_request;
@@ -150,6 +158,8 @@ pub mod unregister_broker_request;
 pub mod unregister_broker_response;
 pub mod update_features_request;
 pub mod update_features_response;
+pub mod write_share_group_state_request;
+pub mod write_share_group_state_response;
 pub mod write_txn_markers_request;
 pub mod write_txn_markers_response;
 
@@ -196,6 +206,8 @@ pub use delete_records_request::DeleteRecordsRequest;
 pub use delete_records_response::DeleteRecordsResponse;
 pub use delete_share_group_offsets_request::DeleteShareGroupOffsetsRequest;
 pub use delete_share_group_offsets_response::DeleteShareGroupOffsetsResponse;
+pub use delete_share_group_state_request::DeleteShareGroupStateRequest;
+pub use delete_share_group_state_response::DeleteShareGroupStateResponse;
 pub use delete_topics_request::DeleteTopicsRequest;
 pub use delete_topics_response::DeleteTopicsResponse;
 pub use describe_acls_request::DescribeAclsRequest;
@@ -242,6 +254,8 @@ pub use incremental_alter_configs_request::IncrementalAlterConfigsRequest;
 pub use incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 pub use init_producer_id_request::InitProducerIdRequest;
 pub use init_producer_id_response::InitProducerIdResponse;
+pub use initialize_share_group_state_request::InitializeShareGroupStateRequest;
+pub use initialize_share_group_state_response::InitializeShareGroupStateResponse;
 pub use join_group_request::JoinGroupRequest;
 pub use join_group_response::JoinGroupResponse;
 pub use leave_group_request::LeaveGroupRequest;
@@ -270,6 +284,10 @@ pub use produce_request::ProduceRequest;
 pub use produce_response::ProduceResponse;
 pub use push_telemetry_request::PushTelemetryRequest;
 pub use push_telemetry_response::PushTelemetryResponse;
+pub use read_share_group_state_request::ReadShareGroupStateRequest;
+pub use read_share_group_state_response::ReadShareGroupStateResponse;
+pub use read_share_group_state_summary_request::ReadShareGroupStateSummaryRequest;
+pub use read_share_group_state_summary_response::ReadShareGroupStateSummaryResponse;
 pub use remove_raft_voter_request::RemoveRaftVoterRequest;
 pub use remove_raft_voter_response::RemoveRaftVoterResponse;
 pub use renew_delegation_token_request::RenewDelegationTokenRequest;
@@ -298,6 +316,8 @@ pub use unregister_broker_request::UnregisterBrokerRequest;
 pub use unregister_broker_response::UnregisterBrokerResponse;
 pub use update_features_request::UpdateFeaturesRequest;
 pub use update_features_response::UpdateFeaturesResponse;
+pub use write_share_group_state_request::WriteShareGroupStateRequest;
+pub use write_share_group_state_response::WriteShareGroupStateResponse;
 pub use write_txn_markers_request::WriteTxnMarkersRequest;
 pub use write_txn_markers_response::WriteTxnMarkersResponse;
 
@@ -326,6 +346,7 @@ macro_rules! for_each_api {
             DeleteGroups DeleteGroupsRequest DeleteGroupsResponse,
             DeleteRecords DeleteRecordsRequest DeleteRecordsResponse,
             DeleteShareGroupOffsets DeleteShareGroupOffsetsRequest DeleteShareGroupOffsetsResponse,
+            DeleteShareGroupState DeleteShareGroupStateRequest DeleteShareGroupStateResponse,
             DeleteTopics DeleteTopicsRequest DeleteTopicsResponse,
             DescribeAcls DescribeAclsRequest DescribeAclsResponse,
             DescribeClientQuotas DescribeClientQuotasRequest DescribeClientQuotasResponse,
@@ -349,6 +370,7 @@ macro_rules! for_each_api {
             Heartbeat HeartbeatRequest HeartbeatResponse,
             IncrementalAlterConfigs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
             InitProducerId InitProducerIdRequest InitProducerIdResponse,
+            InitializeShareGroupState InitializeShareGroupStateRequest InitializeShareGroupStateResponse,
             JoinGroup JoinGroupRequest JoinGroupResponse,
             LeaveGroup LeaveGroupRequest LeaveGroupResponse,
             ListConfigResources ListConfigResourcesRequest ListConfigResourcesResponse,
@@ -363,6 +385,8 @@ macro_rules! for_each_api {
             OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
             Produce ProduceRequest ProduceResponse,
             PushTelemetry PushTelemetryRequest PushTelemetryResponse,
+            ReadShareGroupState ReadShareGroupStateRequest ReadShareGroupStateResponse,
+            ReadShareGroupStateSummary ReadShareGroupStateSummaryRequest ReadShareGroupStateSummaryResponse,
             RemoveRaftVoter RemoveRaftVoterRequest RemoveRaftVoterResponse,
             RenewDelegationToken RenewDelegationTokenRequest RenewDelegationTokenResponse,
             SaslAuthenticate SaslAuthenticateRequest SaslAuthenticateResponse,
@@ -377,6 +401,7 @@ macro_rules! for_each_api {
             TxnOffsetCommit TxnOffsetCommitRequest TxnOffsetCommitResponse,
             UnregisterBroker UnregisterBrokerRequest UnregisterBrokerResponse,
             UpdateFeatures UpdateFeaturesRequest UpdateFeaturesResponse,
+            WriteShareGroupState WriteShareGroupStateRequest WriteShareGroupStateResponse,
             WriteTxnMarkers WriteTxnMarkersRequest WriteTxnMarkersResponse,
         }
     };

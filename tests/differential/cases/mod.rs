@@ -8,6 +8,9 @@ mod groups;
 mod offsets;
 mod quotas;
 mod security;
+mod share_groups;
+mod share_records;
+mod share_states;
 mod streams_groups;
 mod tokens;
 mod topics;
@@ -24,6 +27,9 @@ pub fn all() -> Vec<Case> {
         groups::cases(),
         offsets::cases(),
         consumer_groups::cases(),
+        share_groups::cases(),
+        share_records::cases(),
+        share_states::cases(),
         streams_groups::cases(),
         transactions::cases(),
         configs::cases(),

@@ -357,7 +357,7 @@ fn read_classic(input: &mut Reader<'_>) -> Result<Option<Classic>, Malformed> {
     }))
 }
 
-fn put_target(out: &mut BytesMut, value: &Partitions) {
+pub(in crate::group) fn put_target(out: &mut BytesMut, value: &Partitions) {
     put_count(out, value.topics().len());
     for (topic, partitions) in value.topics() {
         out.put_slice(&topic.0);
@@ -370,7 +370,7 @@ fn put_target(out: &mut BytesMut, value: &Partitions) {
     put_uvarint(out, 0);
 }
 
-fn read_target(input: &mut Reader<'_>) -> Result<Partitions, Malformed> {
+pub(in crate::group) fn read_target(input: &mut Reader<'_>) -> Result<Partitions, Malformed> {
     let topics = input.many(|input| {
         let topic = input.uuid()?;
         let partitions = input.many(Reader::i32)?;

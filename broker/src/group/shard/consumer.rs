@@ -46,6 +46,11 @@ impl Shard {
                     self.stale.insert(id.clone());
                 }
             }
+            for (id, group) in self.shares.iter() {
+                if group.subscribed_any(&changed.topics) {
+                    self.stale.insert(id.clone());
+                }
+            }
             for (id, group) in self.streams.iter() {
                 if group.requires_any(&changed.topics) {
                     self.stale.insert(id.clone());
@@ -127,7 +132,7 @@ impl Shard {
         }
         let joins = request.epoch == 0;
         let not_found = |message: String| Err(Refused::because(Error::GroupNotFound, message));
-        if self.streams.contains(id) {
+        if self.is_assigned_to(id) {
             return not_found(format!("group {id} is not of the consumer protocol"));
         }
         let classic = self.groups.get(id);
@@ -146,7 +151,7 @@ impl Shard {
 
     /// Whether there may be one group more.
     pub(super) fn check_room(&self) -> Result<(), Refused> {
-        if self.groups.len() + self.consumers.len() + self.streams.len() < GROUPS_MAX {
+        if self.groups.len() + self.assigned_count() < GROUPS_MAX {
             return Ok(());
         }
         Err(Refused::because(
@@ -177,7 +182,7 @@ impl Shard {
     }
 
     fn no_such_group(&self, id: &Text) -> Refused {
-        let message = match self.groups.contains_key(id) || self.streams.contains(id) {
+        let message = match self.is_known(id) && !self.consumers.contains(id) {
             true => format!("group {id} is not of the consumer protocol"),
             false => format!("there is no group {id}"),
         };

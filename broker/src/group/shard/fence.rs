@@ -44,7 +44,7 @@ impl Shard {
         self.timers.set(
             session(group, member),
             self.now_ms + within_ms,
-            Alarm::ConsumerSession,
+            Alarm::MemberSession,
         );
     }
 
@@ -72,11 +72,6 @@ impl Shard {
         }
     }
 
-    /// A member has been silent for too long.
-    pub(super) fn consumer_session_over(&mut self, id: &Text, member: &Text) {
-        self.fence(id, std::slice::from_ref(member));
-    }
-
     /// A member has had the time that it asked for, and has not given up what it must.
     pub(super) fn consumer_rebalance_over(&mut self, id: &Text, member: &Text, epoch: i32) {
         let of_consumers = || Some(self.consumers.get(id)?.member(member)?.current.epoch);
@@ -90,6 +85,10 @@ impl Shard {
     pub(super) fn fence(&mut self, id: &Text, members: &[Text]) {
         if self.streams.contains(id) {
             self.fence_streams(id, members);
+            return;
+        }
+        if self.shares.contains(id) {
+            self.fence_share(id, members);
             return;
         }
         let Some(group) = self.consumers.get(id).cloned() else {

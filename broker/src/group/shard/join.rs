@@ -20,6 +20,8 @@ impl Shard {
         }
         let refusal = if !self.allows_session(join.session_timeout_ms) {
             Some((join.member_id.clone(), Error::InvalidSessionTimeout))
+        } else if self.shares.contains(&join.group) {
+            Some((join.member_id.clone(), Error::InconsistentProtocol))
         } else if self.streams.contains(&join.group) {
             Some((nobody.clone(), Error::InconsistentProtocol))
         } else if self.groups.contains_key(&join.group) {

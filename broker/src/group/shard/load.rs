@@ -23,6 +23,7 @@ impl Shard {
                 value: Some(value),
             } => {
                 self.consumers.remove(group);
+                self.shares.remove(group);
                 self.streams.remove(group);
                 self.groups.insert(group.clone(), Group::from_record(value));
             }
@@ -35,6 +36,10 @@ impl Shard {
             }
             Record::Streams { group, record } => {
                 self.streams.apply(group, record);
+                self.replayed_assigned(group);
+            }
+            Record::Share { group, record } => {
+                self.shares.apply(group, record);
                 self.replayed_assigned(group);
             }
         }
@@ -70,6 +75,7 @@ impl Shard {
         self.now_ms = now_ms;
         self.committed = self.latest.clone();
         self.consumers_loaded();
+        self.shares_loaded();
         self.streams_loaded();
         let mut crowded: Vec<Text> = Vec::new();
         let mut unsettled: Vec<Text> = Vec::new();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::consumer::of_group;
-use super::{Alarm, Group as ClassicGroup, Key, Shard, State, Then};
+use super::{Alarm, Group as ClassicGroup, Key, Shard, Then};
 use crate::group::Text;
+use crate::group::classic::State;
 use crate::group::consumer::{self, Group, Refused, leave, migration};
 use crate::group::error::Error;
 use crate::group::record::Record;

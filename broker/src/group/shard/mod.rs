@@ -15,8 +15,10 @@ mod offset;
 mod read;
 mod rebalance;
 pub(super) mod request;
+mod share;
 mod streams;
 mod sync;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -26,14 +28,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::classic::{Group, Member, State};
+use super::classic::{Group, Member};
 use super::consumer::{Groups, Hashes, Seen};
-use super::error::{Error, WriteError};
+use super::error::Error;
 use super::offsets::Offsets;
 use super::record::Record;
+use super::share::Groups as ShareGroups;
+use super::streams::{Groups as StreamsGroups, Volatile};
 use super::timer::Timers;
 use super::{Config, Text};
-use crate::group::streams::{Groups as StreamsGroups, Volatile};
 use request::{EndTransaction, Joined, Producer, Reply, Request};
 
 /// Names a request while its answer is awaited. Drawn by the caller, who must not use one twice.
@@ -102,6 +105,9 @@ pub struct Shard {
     /// Groups of the new protocol, in the same two states.
     consumers_committed: Groups,
     consumers: Groups,
+    /// Share groups, in the same two states.
+    shares_committed: ShareGroups,
+    shares: ShareGroups,
     /// Streams groups, in the same two states, and what is known of them besides.
     streams_committed: StreamsGroups,
     streams: StreamsGroups,
@@ -111,10 +117,12 @@ pub struct Shard {
     hashes: Hashes,
     /// The metadata that topics appeared in last.
     new_topics_index: u64,
-    /// Groups of the new protocol, and streams groups, whose topics may have changed since their epochs went up.
+    /// Groups to which the coordinator assigns, whose topics may have changed since their epochs went up.
     stale: BTreeSet<Text>,
     /// Groups whose regular expressions are being looked up, and how long that is waited for.
     resolving: BTreeMap<Text, u64>,
+    /// Share groups of which states are being stored, and how long that is waited for.
+    initializing: BTreeMap<Text, u64>,
     /// Appended or about to be, in order.
     writes: VecDeque<Write>,
     next_write: u64,
@@ -130,6 +138,8 @@ struct Write {
     after: Offsets,
     /// Groups of the new protocol once it is.
     consumers_after: Groups,
+    /// Share groups once it is.
+    shares_after: ShareGroups,
     /// Streams groups once it is.
     streams_after: StreamsGroups,
     then: Vec<Then>,
@@ -196,7 +206,7 @@ enum Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Alarm {
     Session,
-    ConsumerSession,
+    MemberSession,
     Rebalance { epoch: i32 },
     ClassicMember,
     InitialJoin { delay_ms: u64, remaining_ms: u64 },
@@ -218,6 +228,8 @@ impl Shard {
             latest: Offsets::default(),
             consumers_committed: Groups::default(),
             consumers: Groups::default(),
+            shares_committed: ShareGroups::default(),
+            shares: ShareGroups::default(),
             streams_committed: StreamsGroups::default(),
             streams: StreamsGroups::default(),
             streams_volatile: BTreeMap::new(),
@@ -226,6 +238,7 @@ impl Shard {
             new_topics_index: 0,
             stale: BTreeSet::new(),
             resolving: BTreeMap::new(),
+            initializing: BTreeMap::new(),
             writes: VecDeque::new(),
             next_write: 0,
             timers: Timers::new(),
@@ -292,6 +305,19 @@ impl Shard {
                 let described = groups.iter().map(|group| self.consumer_describe(group)).collect();
                 self.reply(to, Reply::ConsumerDescribe(Ok(described)));
             }
+            Request::ShareHeartbeat(heartbeat) => self.share_heartbeat(to, &heartbeat),
+            Request::ShareInitialized { group, topics } => self.share_initialized(to, &group, &topics),
+            Request::ShareStanding(group) => {
+                let standing = self.share_standing(&group);
+                self.reply_after_writes(to, Reply::ShareStanding(standing));
+            }
+            Request::ShareAltering { group, sets } => self.share_altering(to, &group, sets),
+            Request::ShareDeleting { group, topics } => self.share_deleting(to, &group, topics.as_ref()),
+            Request::ShareDeleted { group, topics } => self.share_deleted(to, &group, &topics),
+            Request::ShareDescribe(groups) => {
+                let described = groups.iter().map(|group| self.share_describe(group)).collect();
+                self.reply(to, Reply::ShareDescribe(Ok(described)));
+            }
             Request::StreamsHeartbeat(heartbeat) => self.streams_heartbeat(to, &heartbeat),
             Request::StreamsDescribe { groups, seen } => {
                 self.observe(&seen);
@@ -312,8 +338,8 @@ impl Shard {
         }
         for (key, alarm) in due {
             match (key, alarm) {
-                (Key::Session { group, member }, Alarm::ConsumerSession) => {
-                    self.consumer_session_over(&group, &member);
+                (Key::Session { group, member }, Alarm::MemberSession) => {
+                    self.fence(&group, std::slice::from_ref(&member));
                 }
                 (Key::Session { group, member }, _) => self.session_over(&group, &member),
                 (Key::Rebalance { group, member }, Alarm::Rebalance { epoch }) => {
@@ -343,57 +369,6 @@ impl Shard {
         std::mem::take(&mut self.effects)
     }
 
-    /// A write, and with it all before it, is committed.
-    pub fn committed(&mut self, now_ms: u64, write: WriteId) -> Vec<Effect> {
-        self.now_ms = now_ms;
-        while self.writes.front().is_some_and(|first| first.id <= write) {
-            let Some(done) = self.writes.pop_front() else {
-                break;
-            };
-            self.timers.cancel(&Key::Write(done.id));
-            self.committed = done.after;
-            self.consumers_committed = done.consumers_after;
-            self.streams_committed = done.streams_after;
-            for then in done.then {
-                self.follow(done.id, then, Ok(()));
-            }
-        }
-        std::mem::take(&mut self.effects)
-    }
-
-    /// A write could not be appended, and none after it will be: they are taken back.
-    pub fn failed(&mut self, now_ms: u64, write: WriteId, error: WriteError) -> Vec<Effect> {
-        self.now_ms = now_ms;
-        let kept = self
-            .writes
-            .iter()
-            .take_while(|pending| pending.id < write)
-            .count();
-        let undone = self.writes.split_off(kept);
-        (self.latest, self.consumers, self.streams) = match self.writes.back() {
-            Some(last) => (
-                last.after.clone(),
-                last.consumers_after.clone(),
-                last.streams_after.clone(),
-            ),
-            None => (
-                self.committed.clone(),
-                self.consumers_committed.clone(),
-                self.streams_committed.clone(),
-            ),
-        };
-        // The newest first, so that a group's birth is undone last.
-        for write in undone.into_iter().rev() {
-            self.timers.cancel(&Key::Write(write.id));
-            for then in write.then {
-                self.follow(write.id, then, Err(error));
-            }
-        }
-        self.consumers_restored();
-        self.streams_restored();
-        std::mem::take(&mut self.effects)
-    }
-
     fn admit(&self, request: &Request) -> Result<(), Error> {
         let reads = matches!(
             request,
@@ -402,6 +377,8 @@ impl Shard {
                 | Request::Describe(_)
                 | Request::List
                 | Request::ConsumerDescribe(_)
+                | Request::ShareStanding(_)
+                | Request::ShareDescribe(_)
                 | Request::StreamsDescribe { .. }
         );
         // An empty id is good for offsets of old clients, and for nothing else (Kafka's rule).
@@ -415,6 +392,8 @@ impl Shard {
                 // These have words of their own for it.
                 | Request::ConsumerHeartbeat(_)
                 | Request::ConsumerDescribe(_)
+                | Request::ShareHeartbeat(_)
+                | Request::ShareDescribe(_)
                 | Request::StreamsHeartbeat(_)
                 | Request::StreamsDescribe { .. }
         );
@@ -431,134 +410,21 @@ impl Shard {
 
     /// Whether the group is one to whose members the coordinator assigns, not a classic one.
     fn is_assigned_to(&self, id: &str) -> bool {
-        self.consumers.contains(id) || self.streams.contains(id)
+        self.consumers.contains(id) || self.shares.contains(id) || self.streams.contains(id)
+    }
+
+    /// Whether there is such a group, of whatever protocol.
+    fn is_known(&self, id: &str) -> bool {
+        self.groups.contains_key(id) || self.is_assigned_to(id)
+    }
+
+    /// How many groups are not classic ones.
+    fn assigned_count(&self) -> usize {
+        self.consumers.len() + self.shares.len() + self.streams.len()
     }
 
     fn reply(&mut self, to: Ticket, reply: Reply) {
         self.effects.push(Effect::Reply { to, reply });
-    }
-
-    fn write(&mut self, records: Vec<Record>, then: Vec<Then>) -> WriteId {
-        for record in &records {
-            self.latest.apply(record);
-            match record {
-                Record::Consumer { group, record } => self.consumers.apply(group, record),
-                Record::Streams { group, record } => self.streams.apply(group, record),
-                Record::OffsetCommit { .. } | Record::GroupMetadata { .. } => {}
-            }
-        }
-        let write = self.begin_write(then);
-        self.effects.push(Effect::Append {
-            write,
-            records: records.into(),
-        });
-        write
-    }
-
-    fn write_in_transaction(&mut self, producer: Producer, records: Vec<Record>, then: Vec<Then>) -> WriteId {
-        for record in &records {
-            self.latest.apply_in_doubt(producer.id, record);
-        }
-        let write = self.begin_write(then);
-        self.effects.push(Effect::AppendInTransaction {
-            write,
-            producer,
-            records: records.into(),
-        });
-        write
-    }
-
-    fn begin_write(&mut self, then: Vec<Then>) -> WriteId {
-        let id = WriteId(self.next_write);
-        self.next_write += 1;
-        self.writes.push_back(Write {
-            id,
-            after: self.latest.clone(),
-            consumers_after: self.consumers.clone(),
-            streams_after: self.streams.clone(),
-            then,
-            late: false,
-        });
-        let deadline_ms = self.now_ms + self.config.commit_timeout_ms;
-        self.timers.set(Key::Write(id), deadline_ms, Alarm::Write);
-        id
-    }
-
-    /// Answers when everything that is under way is committed.
-    fn reply_after_writes(&mut self, to: Ticket, reply: Reply) {
-        match self.writes.back_mut() {
-            None => self.reply(to, reply),
-            Some(last) if last.late => self.reply(to, reply.failed(WriteError::NotReplicated.into())),
-            Some(last) => last.then.push(Then::Reply { to, reply }),
-        }
-    }
-
-    /// Those who wait for a write are told that it is late. Its records are in the log and may still be committed.
-    fn write_late(&mut self, write: WriteId) {
-        let Some(late) = self.writes.iter_mut().find(|pending| pending.id == write) else {
-            return;
-        };
-        late.late = true;
-        let (keep, tell) = std::mem::take(&mut late.then).into_iter().partition(|then| {
-            matches!(
-                then,
-                Then::Know { .. } | Then::Forget { .. } | Then::Convert { .. }
-            )
-        });
-        late.then = keep;
-        for then in tell {
-            self.follow(write, then, Err(WriteError::NotReplicated));
-        }
-    }
-
-    fn follow(&mut self, write: WriteId, then: Then, result: Result<(), WriteError>) {
-        match then {
-            Then::Reply { to, reply } => match result {
-                Ok(()) => self.reply(to, reply),
-                Err(error) => self.reply(to, reply.failed(error.into())),
-            },
-            Then::Assign {
-                group,
-                generation,
-                assignment,
-            } => match result {
-                Ok(()) => self.assign(&group, generation, &assignment),
-                Err(error) => self.assignment_lost(&group, generation, error.into()),
-            },
-            Then::Replace(replace) => match result {
-                Ok(()) => self.replaced(&replace),
-                Err(error) => self.replacement_lost(*replace, error.into()),
-            },
-            Then::Know { group } => self.know(write, &group, result),
-            Then::Forget { group, since_ms } => self.forget(&group, since_ms, result),
-            Then::Convert { group, was } => {
-                if result.is_err() {
-                    self.stay_classic(&group, *was);
-                }
-            }
-        }
-    }
-
-    fn know(&mut self, write: WriteId, id: &Text, result: Result<(), WriteError>) {
-        let Some(group) = self.groups.get_mut(id).filter(|group| group.born == Some(write)) else {
-            return;
-        };
-        match result {
-            Ok(()) => group.born = None,
-            Err(error) => self.drop_group(id, error.into()),
-        }
-    }
-
-    fn forget(&mut self, id: &Text, since_ms: i64, result: Result<(), WriteError>) {
-        match result {
-            Ok(()) => self.drop_group(id, Error::NotAvailable),
-            Err(_) => {
-                if let Some(group) = self.groups.get_mut(id) {
-                    group.become_(State::Empty, self.now_ms);
-                    group.state_timestamp_ms = since_ms;
-                }
-            }
-        }
     }
 
     /// Removes a group with all its timers; whoever waits in it gets the error.

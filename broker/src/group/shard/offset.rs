@@ -25,6 +25,10 @@ impl Shard {
             }
             return;
         }
+        if self.shares.contains(&commit.group) {
+            self.reply(to, Reply::Commit(Err(Error::GroupNotFound)));
+            return;
+        }
         let is_new = match self.groups.get(&commit.group) {
             // No such group, and no generation: a consumer that assigns to itself. Its group is made of offsets alone.
             None if commit.generation < 0 => true,
@@ -174,8 +178,11 @@ impl Shard {
     pub(super) fn delete(&mut self, to: Ticket, groups: &[Text]) {
         let mut results = Vec::with_capacity(groups.len());
         for id in groups {
-            let assigned = self.delete_consumer_group(id);
-            if let Some(result) = assigned.or_else(|| self.delete_streams_group(id)) {
+            let assigned = self
+                .delete_consumer_group(id)
+                .or_else(|| self.delete_share_group(id))
+                .or_else(|| self.delete_streams_group(id));
+            if let Some(result) = assigned {
                 results.push(result);
                 continue;
             }
@@ -298,6 +305,7 @@ impl Shard {
             .map(|(group, topic, partition, _)| tombstone(group, topic, partition))
             .collect();
         self.write_in_parts(records, Vec::new());
+        self.share_topics_deleted(topics);
         self.reply_after_writes(to, Reply::TopicsDeleted);
     }
 }

@@ -134,13 +134,19 @@ impl Shard {
                 protocol_type: group.protocol_type.clone().unwrap_or_else(|| "".into()),
                 state: shown_state(group).name(),
             });
+        let shares = self.shares_committed.iter().map(|(id, group)| ListedGroup {
+            group: id.clone(),
+            kind: Kind::Share,
+            protocol_type: "share".into(),
+            state: group.state(),
+        });
         let streams = self.streams_committed.iter().map(|(id, group)| ListedGroup {
             group: id.clone(),
             kind: Kind::Streams,
             protocol_type: "streams".into(),
             state: group.state().name(),
         });
-        classic.chain(consumers).chain(streams).collect()
+        classic.chain(consumers).chain(shares).chain(streams).collect()
     }
 }
 

@@ -1,16 +1,19 @@
 //! What a shard is asked and what it answers, free of any API version.
 
-use std::collections::BTreeSet;
+mod offsets;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use flotilla_protocol::{ProducerEpoch, ProducerId, Uuid};
+use flotilla_protocol::Uuid;
 
 use crate::group::classic::State;
 use crate::group::consumer::{self, Refused, Seen};
 use crate::group::error::Error;
-use crate::group::record::OffsetCommit;
+use crate::group::share::{self, Named, Standing};
 use crate::group::{Text, consumer::Beat, streams};
-use crate::partition::verification::Guard;
+
+pub use offsets::{Commit, CommitPartition, EndTransaction, Fetch, FetchedPartition, PartitionRef, Producer};
 
 /// A request for one or more groups of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +66,40 @@ pub enum Request {
     Resolution(consumer::Resolution),
     /// ConsumerGroupDescribe, of those groups that live in this shard.
     ConsumerDescribe(Vec<Text>),
+    /// ShareGroupHeartbeat (KIP-932).
+    ShareHeartbeat(Box<share::Heartbeat>),
+    /// States of these partitions are stored: they may be assigned.
+    ShareInitialized {
+        /// The group.
+        group: Text,
+        /// Which.
+        topics: BTreeMap<Uuid, Named>,
+    },
+    /// What is stored of a share group's deliveries.
+    ShareStanding(Text),
+    /// What is stored is about to be set anew, if the group has no members: its epoch goes up, so that no earlier state counts.
+    ShareAltering {
+        /// The group; one that is not there begins with it.
+        group: Text,
+        /// Whether there is anything to set: if not, nothing changes.
+        sets: bool,
+    },
+    /// What is stored of topics is about to be deleted, if the group has no members.
+    ShareDeleting {
+        /// The group.
+        group: Text,
+        /// Which; none: all.
+        topics: Option<BTreeSet<Uuid>>,
+    },
+    /// Nothing is stored of these topics any more.
+    ShareDeleted {
+        /// The group.
+        group: Text,
+        /// Which.
+        topics: BTreeSet<Uuid>,
+    },
+    /// ShareGroupDescribe, of those groups that live in this shard.
+    ShareDescribe(Vec<Text>),
     /// StreamsGroupHeartbeat (KIP-1071).
     StreamsHeartbeat(Box<streams::Heartbeat>),
     /// StreamsGroupDescribe, of those groups that live in this shard.
@@ -107,6 +144,14 @@ pub enum Reply {
     Resolution(Result<(), Error>),
     /// To ConsumerGroupDescribe: each group, in the request's order.
     ConsumerDescribe(Result<Vec<Result<consumer::Described, Refused>>, Error>),
+    /// To ShareGroupHeartbeat.
+    ShareHeartbeat(Result<share::Beat, Refused>),
+    /// To [`Request::ShareInitialized`] and [`Request::ShareDeleted`].
+    ShareChanged(Result<(), Error>),
+    /// To [`Request::ShareStanding`], and as it is then, to [`Request::ShareAltering`] and [`Request::ShareDeleting`].
+    ShareStanding(Result<Standing, Error>),
+    /// To ShareGroupDescribe: each group, in the request's order.
+    ShareDescribe(Result<Vec<Result<share::Described, Refused>>, Error>),
     /// To StreamsGroupHeartbeat.
     StreamsHeartbeat(Result<streams::Beat, Refused>),
     /// To StreamsGroupDescribe: each group, in the request's order.
@@ -133,6 +178,12 @@ impl Request {
             Self::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error.into())),
             Self::Resolution(_) => Reply::Resolution(Err(error)),
             Self::ConsumerDescribe(_) => Reply::ConsumerDescribe(Err(error)),
+            Self::ShareHeartbeat(_) => Reply::ShareHeartbeat(Err(error.into())),
+            Self::ShareInitialized { .. } | Self::ShareDeleted { .. } => Reply::ShareChanged(Err(error)),
+            Self::ShareStanding(_) | Self::ShareAltering { .. } | Self::ShareDeleting { .. } => {
+                Reply::ShareStanding(Err(error))
+            }
+            Self::ShareDescribe(_) => Reply::ShareDescribe(Err(error)),
             Self::StreamsHeartbeat(_) => Reply::StreamsHeartbeat(Err(error.into())),
             Self::StreamsDescribe { .. } => Reply::StreamsDescribe(Err(error)),
         }
@@ -159,6 +210,10 @@ impl Reply {
             Self::ConsumerHeartbeat(_) => Self::ConsumerHeartbeat(Err(error.into())),
             Self::Resolution(_) => Self::Resolution(Err(error)),
             Self::ConsumerDescribe(_) => Self::ConsumerDescribe(Err(error)),
+            Self::ShareHeartbeat(_) => Self::ShareHeartbeat(Err(error.into())),
+            Self::ShareChanged(_) => Self::ShareChanged(Err(error)),
+            Self::ShareStanding(_) => Self::ShareStanding(Err(error)),
+            Self::ShareDescribe(_) => Self::ShareDescribe(Err(error)),
             Self::StreamsHeartbeat(_) => Self::StreamsHeartbeat(Err(error.into())),
             Self::StreamsDescribe(_) => Self::StreamsDescribe(Err(error)),
         }
@@ -304,103 +359,6 @@ pub struct Leaving {
     pub instance_id: Option<Text>,
 }
 
-/// OffsetCommit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// The group.
-    pub group: Text,
-    /// The generation that the member is in; -1: not a member of any (a consumer that assigns to itself).
-    pub generation: i32,
-    /// The member's id, or empty.
-    pub member_id: Text,
-    /// The member's `group.instance.id`.
-    pub instance_id: Option<Text>,
-    /// How long to keep the offsets, in ms; -1: as the broker's setting says.
-    pub retention_ms: i64,
-    /// Whether a group that is not there is told so by name (version 9, KIP-848).
-    pub knows_group_not_found: bool,
-    /// What is committed.
-    pub partitions: Vec<CommitPartition>,
-}
-
-/// One partition of a [`Commit`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommitPartition {
-    /// The topic's name.
-    pub topic: Text,
-    /// The topic's id, or zero.
-    pub topic_id: Uuid,
-    /// The partition's index.
-    pub partition: i32,
-    /// The offset to read next.
-    pub offset: i64,
-    /// Epoch of the last record consumed, or -1.
-    pub leader_epoch: i32,
-    /// To be kept beside the offset.
-    pub metadata: Text,
-}
-
-/// Whose transaction offsets belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Producer {
-    /// The producer.
-    pub id: ProducerId,
-    /// Its incarnation.
-    pub epoch: ProducerEpoch,
-    /// Of a transaction that has no offsets in the partition yet, and was verified (KIP-890).
-    pub guard: Option<Guard>,
-}
-
-/// The end of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndTransaction {
-    /// Whose it was.
-    pub producer_id: ProducerId,
-    /// The epoch of the marker.
-    pub epoch: ProducerEpoch,
-    /// Committed, or else aborted.
-    pub committed: bool,
-    /// The transaction coordinator's.
-    pub coordinator_epoch: i32,
-    /// Whether the marker's epoch is higher than that of the records.
-    pub is_bumped: bool,
-}
-
-/// OffsetFetch of one group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetch {
-    /// The group.
-    pub group: Text,
-    /// Which partitions; none: all that have an offset.
-    pub partitions: Option<Vec<PartitionRef>>,
-    /// Whether to wait for what is under way, and to refuse offsets of open transactions (KIP-447).
-    pub require_stable: bool,
-    /// The member that asks, and its epoch, where it is said (version 9, KIP-848).
-    pub member: Option<(Text, i32)>,
-}
-
-/// A partition by its topic's name, and by its id where that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionRef {
-    /// The topic's name.
-    pub topic: Text,
-    /// The topic's id, or zero for any.
-    pub topic_id: Uuid,
-    /// The partition's index.
-    pub partition: i32,
-}
-
-/// What a group has committed for a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchedPartition {
-    /// The topic's name.
-    pub topic: Text,
-    /// The partition's index.
-    pub partition: i32,
-    /// The commit; none: there is none.
-    pub committed: Result<Option<OffsetCommit>, Error>,
-}
-
 /// A topic that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletedTopic {
@@ -462,6 +420,8 @@ pub enum Kind {
     Classic,
     /// Members send heartbeats, and the coordinator assigns.
     Consumer,
+    /// Members share partitions, record by record (KIP-932).
+    Share,
     /// Members are threads of a Kafka Streams application, and the coordinator assigns tasks (KIP-1071).
     Streams,
 }
@@ -473,6 +433,7 @@ impl Kind {
         match self {
             Self::Classic => "classic",
             Self::Consumer => "consumer",
+            Self::Share => "share",
             Self::Streams => "streams",
         }
     }
@@ -491,12 +452,19 @@ impl Request {
             | Self::CommitInTransaction(Commit { group, .. }, _)
             | Self::Fetch(Fetch { group, .. })
             | Self::DeleteOffsets { group, .. }
+            | Self::ShareInitialized { group, .. }
+            | Self::ShareStanding(group)
+            | Self::ShareAltering { group, .. }
+            | Self::ShareDeleting { group, .. }
+            | Self::ShareDeleted { group, .. }
             | Self::Resolution(consumer::Resolution { group, .. }) => [&**group].into(),
             Self::ConsumerHeartbeat(heartbeat) => [&*heartbeat.group].into(),
+            Self::ShareHeartbeat(heartbeat) => [&*heartbeat.group].into(),
             Self::StreamsHeartbeat(heartbeat) => [&*heartbeat.group].into(),
             Self::Delete(groups)
             | Self::Describe(groups)
             | Self::ConsumerDescribe(groups)
+            | Self::ShareDescribe(groups)
             | Self::StreamsDescribe { groups, .. } => groups.iter().map(|group| &**group).collect(),
             Self::List | Self::TopicsDeleted(_) | Self::EndTransaction(_) => BTreeSet::new(),
         }

@@ -121,7 +121,7 @@ impl Shard {
             return Err(Error::NotAvailable.into());
         }
         match classic.map(classic::Group::state) {
-            None if joins && !self.consumers.contains(id) => self.check_room(),
+            None if joins && !self.is_assigned_to(id) => self.check_room(),
             Some(classic::State::Dead) => Err(Error::NotAvailable.into()),
             Some(classic::State::Empty) if joins => Ok(()),
             _ => Err(self.no_such_streams_group(id)),
@@ -129,7 +129,7 @@ impl Shard {
     }
 
     fn no_such_streams_group(&self, id: &Text) -> Refused {
-        let message = match self.groups.contains_key(id) || self.consumers.contains(id) {
+        let message = match self.is_known(id) && !self.streams.contains(id) {
             true => format!("group {id} is not a streams group"),
             false => format!("there is no streams group {id}"),
         };
@@ -189,7 +189,7 @@ impl Shard {
         self.timers.set(
             session(group, member),
             self.now_ms + within_ms,
-            Alarm::ConsumerSession,
+            Alarm::MemberSession,
         );
     }
 

@@ -1,4 +1,5 @@
 mod consumer;
+mod share;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use proptest::prelude::*;
 
 use super::request::*;
 use super::*;
+use crate::group::classic::State;
+use crate::group::error::WriteError;
 use crate::group::record::{GroupMetadata, MemberMetadata, OffsetCommit};
 
 /// A shard, a clock and a log that takes what is appended. Replies are kept by ticket.

@@ -419,7 +419,7 @@ fn levels_of_features_go_where_their_updates_may_lead() {
             "metadata.version",
             29,
             1,
-            "brokers know no such feature, but flotilla.version, group.version, streams.version, transaction.version",
+            "brokers know no such feature, but flotilla.version, group.version, share.version, streams.version, transaction.version",
         ),
     ] {
         assert_eq!(update(&[(name, level, way)]), refused(name, level, why));

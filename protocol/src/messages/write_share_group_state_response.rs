@@ -1,0 +1,88 @@
+// Written by protocol/generator. Do not edit: `just protocol-generate` overwrites it.
+
+use crate::Uuid;
+use crate::wire::{DecodeError, EncodeError, Message, Reader, Schema, Str, Writer};
+
+const SCHEMA: Schema = Schema {
+    name: "WriteShareGroupStateResponse",
+    versions: (0, 1),
+    flexible_from: 0,
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WriteShareGroupStateResponse {
+    pub results: Vec<WriteStateResult>,
+}
+
+impl Message for WriteShareGroupStateResponse {
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        r.begin(&SCHEMA, version)?;
+        let this = Self {
+            results: r.array(version)?,
+        };
+        r.skip_tags()?;
+        Ok(this)
+    }
+
+    fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
+        w.begin(&SCHEMA, version)?;
+        w.array(&self.results, version)?;
+        w.no_tags();
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WriteStateResult {
+    pub topic_id: Uuid,
+    pub partitions: Vec<PartitionResult>,
+}
+
+impl Message for WriteStateResult {
+    const SIZE_MIN: usize = 18;
+
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        let this = Self {
+            topic_id: r.uuid()?,
+            partitions: r.array(version)?,
+        };
+        r.skip_tags()?;
+        Ok(this)
+    }
+
+    fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
+        w.uuid(self.topic_id);
+        w.array(&self.partitions, version)?;
+        w.no_tags();
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartitionResult {
+    pub partition: i32,
+    pub error_code: i16,
+    pub error_message: Option<Str>,
+}
+
+impl Message for PartitionResult {
+    const SIZE_MIN: usize = 8;
+
+    fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        let this = Self {
+            partition: r.i32()?,
+            error_code: r.i16()?,
+            error_message: r.nullable_str()?,
+        };
+        r.skip_tags()?;
+        Ok(this)
+    }
+
+    fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
+        w.i32(self.partition);
+        w.i16(self.error_code);
+        w.nullable_str(self.error_message.as_ref())?;
+        w.no_tags();
+        Ok(())
+    }
+}
