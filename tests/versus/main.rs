@@ -272,12 +272,14 @@ fn pairs(place: &Place, scenario: &Scenario, arguments: &Arguments) -> Outcome {
             }
             let began = Instant::now();
             let run = place.run(contender, scenario);
+            let rows = scenario.rows.iter().map(|row| row.figure);
+            let shown: Vec<Figure> = rows.chain([Figure::OthersCores]).collect();
             println!(
                 "{} {number}/{} {}: {} ({:.0} s)",
                 scenario.name,
                 arguments.pairs,
                 contender.name(),
-                told(scenario, &run),
+                document::told(&run, &shown),
                 began.elapsed().as_secs_f64()
             );
             run
@@ -296,23 +298,6 @@ fn command(scenario: &Scenario, arguments: &Arguments) -> String {
         command += &format!(" --seconds {seconds}");
     }
     command
-}
-
-/// A run in one line.
-fn told(scenario: &Scenario, run: &Run) -> String {
-    if let Some(why) = &run.failed {
-        return format!("FAILED: {why}");
-    }
-    let figures = scenario
-        .rows
-        .iter()
-        .map(|row| row.figure)
-        .chain([Figure::OthersCores]);
-    let told = figures.filter_map(|figure| {
-        let value = run.figures.get(&figure)?;
-        Some(format!("{} {}", figure.title(), document::number(*value)))
-    });
-    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the document anew from all results that there are.

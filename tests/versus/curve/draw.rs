@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use crate::curve::{CURVES, Curve, Drawn, Point, document};
+use crate::document::told;
 use crate::machine::{self, Machine};
-use crate::outcome::{Contender, Run};
+use crate::outcome::Contender;
 use crate::run::Place;
 
 /// What is drawn, and how.
@@ -78,7 +79,7 @@ fn draw(place: &Place, curve: &Curve, order: &Order) -> Drawn {
                 "{} {size} {number}/{}: {} ({:.0} s)",
                 curve.name,
                 order.runs,
-                told(curve, &run),
+                told(&run, curve.figures),
                 began.elapsed().as_secs_f64()
             );
             point.runs.push(run);
@@ -95,17 +96,6 @@ fn command(curve: &Curve, order: &Order) -> String {
         command += &format!(" --seconds {seconds}");
     }
     command
-}
-
-fn told(curve: &Curve, run: &Run) -> String {
-    if let Some(why) = &run.failed {
-        return format!("FAILED: {why}");
-    }
-    let told = curve.figures.iter().filter_map(|figure| {
-        let value = run.figures.get(figure)?;
-        Some(format!("{} {}", figure.title(), crate::document::number(*value)))
-    });
-    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the document anew from all curves that were drawn.

@@ -6,7 +6,7 @@ mod picture;
 use std::fmt::Write as _;
 
 use crate::figure::{Figure, Row};
-use crate::outcome::{Contender, Outcome};
+use crate::outcome::{Contender, Outcome, Run};
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::statistics::Spread;
 
@@ -46,6 +46,18 @@ median stands the range of all runs, behind a ratio that of all pairs.
   written is what the brokers caused to be sent to disks (`write_bytes` in proc(5)), also where retention deleted it before it got there. System calls are not counted: tracing them costs more than they do.
 - In a virtual machine, free memory that went back to the host is slow to come again, whoever uses it: it stays with the machine meanwhile, and was used once before.
 ";
+
+/// What a run came to, in a line.
+pub fn told(run: &Run, figures: &[Figure]) -> String {
+    if let Some(why) = &run.failed {
+        return format!("FAILED: {why}");
+    }
+    let told = figures.iter().filter_map(|figure| {
+        let value = run.figures.get(figure)?;
+        Some(format!("{} {}", figure.title(), number(*value)))
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
 
 /// The document.
 pub fn markdown(outcomes: &[Outcome]) -> String {

@@ -163,6 +163,14 @@ fn read_full(file: &File, position: u64, bytes: &mut [u8]) -> io::Result<usize> 
     Ok(filled)
 }
 
+impl RealDisk {
+    /// Whether the file system that holds `path` has enough free for anything to be reserved on it.
+    pub(in crate::log) fn has_room(&self, path: &Path) -> bool {
+        self.space(path)
+            .is_ok_and(|space| space.free_bytes >= (space.total_bytes / ROOM_PART).max(ROOM_BYTES))
+    }
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
@@ -184,8 +192,7 @@ impl Disk for RealDisk {
     }
 
     fn reserve(&self, path: &Path, bytes: Range<u64>) {
-        let has_room = |space: Space| space.free_bytes >= (space.total_bytes / ROOM_PART).max(ROOM_BYTES);
-        if !self.space(path).is_ok_and(has_room) {
+        if !self.has_room(path) {
             return;
         }
         if let Ok(file) = self.file(path) {
@@ -322,8 +329,7 @@ mod tests {
         disk.sync(&path).unwrap();
         let before = taken();
         disk.reserve(&path, 0..1 << 20);
-        let space = disk.space(&path).unwrap();
-        if space.free_bytes >= ROOM_BYTES && space.free_bytes >= space.total_bytes / ROOM_PART {
+        if disk.has_room(&path) {
             assert_eq!(taken().0, before.0);
             assert!(taken().1 >= 1 << 20, "{:?}", taken());
         } else {
