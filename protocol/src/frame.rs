@@ -1,10 +1,12 @@
 //! Frames: a length of four bytes, a header, a message. Both sides of it: a broker's, and a client's, which the replica
 //! fetcher is.
 
+use std::io;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::messages::ApiKey;
-use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, Schema, Str, Writer};
+use crate::wire::{DecodeError, EncodeError, Message, Reader, Request, Schema, Segment, Str, Writer};
 
 const LENGTH_BYTES: usize = size_of::<i32>();
 
@@ -135,7 +137,7 @@ pub fn request<R: Request>(
     w.begin(&REQUEST_HEADER, R::KEY.request_header_version(version))?;
     w.no_tags();
     message.encode(&mut w, version)?;
-    w.finish_frame()
+    w.finish_frame_in_memory()
 }
 
 /// The segments of a whole response, its length included. `version` is that of the request; where an ApiVersions request
@@ -148,7 +150,7 @@ pub fn response(
     version: i16,
     correlation_id: i32,
     message: &impl Message,
-) -> Result<Vec<Bytes>, EncodeError> {
+) -> Result<Vec<Segment>, EncodeError> {
     let mut w = Writer::new();
     w.i32(0);
     w.begin(&RESPONSE_HEADER, api.response_header_version(version))?;
@@ -168,6 +170,21 @@ pub fn decode_response(frame: Bytes, api: ApiKey, version: i16) -> Result<(i32, 
     let correlation_id = r.i32()?;
     r.skip_tags()?;
     Ok((correlation_id, r))
+}
+
+/// The bytes of segments in one piece: for who looks at a frame instead of sending it.
+///
+/// # Errors
+/// A part of it lies in a file that cannot be read.
+pub fn concat(segments: &[Segment]) -> io::Result<Vec<u8>> {
+    let mut whole = Vec::with_capacity(segments.iter().map(Segment::len).sum());
+    for segment in segments {
+        match segment {
+            Segment::Memory(bytes) => whole.extend_from_slice(bytes),
+            Segment::File(region) => whole.extend_from_slice(&region.read()?),
+        }
+    }
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -282,7 +299,7 @@ mod tests {
         for version in 0..=4 {
             let message = ApiVersionsResponse::default();
             let segments = response(ApiKey::ApiVersions, version, 9, &message).expect("valid");
-            let whole = segments.concat();
+            let whole = concat(&segments).expect("in memory");
             assert_eq!(whole[..4], i32::to_be_bytes(whole.len() as i32 - 4));
             let frame = Bytes::from(whole).slice(4..);
             let (correlation_id, mut r) =

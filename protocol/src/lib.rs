@@ -12,4 +12,4 @@ pub use ids::{
     BrokerEpoch, BrokerId, InvalidUuid, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Uuid,
 };
 pub use messages::ApiKey;
-pub use wire::{DecodeError, EncodeError, Message, Reader, Records, Request, Str, Writer};
+pub use wire::{DecodeError, EncodeError, Message, Reader, Records, Request, Segment, Str, Writer};

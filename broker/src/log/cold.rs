@@ -1,5 +1,6 @@
 //! Reading from the disk. What comes from there is checked before it goes out, batch by batch: the CRC, the offsets of the
-//! batches around it, the epoch. What the CRC does not cover is told by its neighbours.
+//! batches around it, the epoch. What the CRC does not cover is told by its neighbours. What was found sound is vouched for, so that for some
+//! minutes it may be sent without being read ([`super::in_place`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use flotilla_protocol::Offset;
 use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
 
 use super::damage::{Between, Damage, Unsound, sound};
-use super::disk::Disk;
+use super::disk::{Disk, Version};
 use super::epochs::Epochs;
 use super::error::{During, Error};
 use super::read::{Limits, Read};
@@ -18,7 +19,7 @@ use super::segment::{FileKind, View};
 use super::sound_walk::sound_at;
 
 /// What is read beyond what was asked for, to skip the batches between an index entry and the offset.
-const SLACK_BYTES: usize = 8 * 1024;
+pub(super) const SLACK_BYTES: usize = 8 * 1024;
 /// What is read at once, except for a single batch that is larger.
 const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
@@ -32,6 +33,8 @@ pub struct ColdRead {
     pub(super) damages: Arc<[Damage]>,
     pub(super) from: Offset,
     pub(super) limits: Limits,
+    /// What can be sent from its file is left there.
+    pub(super) leaves: bool,
 }
 
 /// A batch that was passed over on the way to where the read begins.
@@ -50,6 +53,8 @@ struct Progress {
     /// The next batch has the offsets that it should have.
     is_sure: bool,
     passed: Option<Passed>,
+    /// Of the file that is read, before anything of it was; where that is of use.
+    version: Option<Version>,
 }
 
 /// What to do with a batch.
@@ -67,7 +72,11 @@ impl ColdRead {
     /// [`Error::Removed`] if the log has let go of the segment meanwhile: plan anew. [`Error::Damaged`],
     /// [`Error::Io`].
     pub fn run(self) -> Result<Read, Error> {
-        let read = self.read_views();
+        let left = match self.leaves {
+            true => self.leave(),
+            false => Ok(None),
+        };
+        let read = left.and_then(|left| left.map_or_else(|| self.read_views(), Ok));
         // What looks broken may be half of what was there and half of what has taken its place.
         check_in_place(self.views.iter().map(|(view, _)| view), &self.dir)?;
         read.map_err(removed)
@@ -82,6 +91,7 @@ impl ColdRead {
             after: Offset(0),
             is_sure: false,
             passed: None,
+            version: None,
         };
         for (view, end) in &self.views {
             match self.read_view(view, *end, &mut progress) {
@@ -98,6 +108,7 @@ impl ColdRead {
     /// Whether to go on with the next segment.
     fn read_view(&self, view: &View, end: Offset, progress: &mut Progress) -> Result<bool, Error> {
         let path = FileKind::Log.path(&self.dir, view.base());
+        progress.version = self.leaves.then(|| self.disk.version(&path)).flatten();
         let mut position = view.position_before(&*self.disk, &self.dir, progress.read.next_offset)?;
         progress.after = progress.after.max(view.base());
         // What an index entry leads to has the offset that the entry says.
@@ -113,13 +124,13 @@ impl ColdRead {
             if let Some(damage) = self.damage_at(view.base(), position) {
                 if progress.read.next_offset < damage.next {
                     break Err(Error::Damaged {
-                        path,
+                        path: path.clone(),
                         position,
                         reason: damage.reason.clone(),
                         known: true,
                     });
                 }
-                hand_over(progress, &chunk, &mut taken, at);
+                self.hand_over(progress, (&path, position), (&chunk, at), &mut taken);
                 (position, at, chunk) = (damage.end(), 0, Bytes::new());
                 progress.after = progress.after.max(damage.next);
                 progress.passed = None;
@@ -133,7 +144,7 @@ impl ColdRead {
             };
             match self.step(&place, chunk.get(at..).unwrap_or_default(), progress)? {
                 Looked::Needs(bytes) => {
-                    hand_over(progress, &chunk, &mut taken, at);
+                    self.hand_over(progress, (&path, position), (&chunk, at), &mut taken);
                     chunk = self.read_chunk(&place, bytes, progress)?;
                     at = 0;
                 }
@@ -145,7 +156,7 @@ impl ColdRead {
                         size_bytes: view.size_bytes(),
                         segment: view.base(),
                     });
-                    hand_over(progress, &chunk, &mut taken, at);
+                    self.hand_over(progress, (&path, position), (&chunk, at), &mut taken);
                     (progress.after, progress.is_sure) = (header.next_offset(), false);
                     (position, at) = (position + size as u64, at + size);
                 }
@@ -161,8 +172,33 @@ impl ColdRead {
                 Looked::Broken(reason) => break Err(damaged(&path, position, &reason)),
             }
         };
-        hand_over(progress, &chunk, &mut taken, at);
+        self.hand_over(progress, (&path, position), (&chunk, at), &mut taken);
         result
+    }
+
+    /// Gives what was taken of a chunk to the read: it ends at `at`, which is `position` in the file. Where that is little, the chunk itself is
+    /// not kept for it.
+    fn hand_over(
+        &self,
+        progress: &mut Progress,
+        (path, position): (&Path, u64),
+        (chunk, at): (&Bytes, usize),
+        taken: &mut Option<usize>,
+    ) {
+        let Some(start) = taken.take() else {
+            return;
+        };
+        if let Some(version) = progress.version {
+            let begin = position - (at - start) as u64;
+            self.disk.vouch(path, begin..position, version);
+        }
+        let piece = chunk.slice(start..at);
+        let piece = if piece.len() < chunk.len() / 2 {
+            Bytes::copy_from_slice(&piece)
+        } else {
+            piece
+        };
+        progress.read.batches.push(piece);
     }
 
     fn damage_at(&self, segment: Offset, position: u64) -> Option<&Damage> {
@@ -320,19 +356,6 @@ pub(super) fn damaged(path: &Path, position: u64, reason: &dyn std::fmt::Display
         position,
         reason: reason.to_string(),
         known: false,
-    }
-}
-
-/// Gives what was taken of a chunk to the read. Where that is little, the chunk itself is not kept for it.
-fn hand_over(progress: &mut Progress, chunk: &Bytes, taken: &mut Option<usize>, at: usize) {
-    if let Some(start) = taken.take() {
-        let piece = chunk.slice(start..at);
-        let piece = if piece.len() < chunk.len() / 2 {
-            Bytes::copy_from_slice(&piece)
-        } else {
-            piece
-        };
-        progress.read.batches.push(piece);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flotilla_protocol::Offset;
 use flotilla_protocol::records::BatchHeader;
+use flotilla_protocol::wire::Region;
 
 use super::Log;
 use super::cold::ColdRead;
@@ -17,6 +18,8 @@ use super::timestamp::{Search, Target};
 pub struct Read {
     /// Pieces of one or more whole batches. The first may begin below the offset that was asked for.
     pub batches: Vec<Bytes>,
+    /// Instead of pieces: where such batches lie in a file, if whoever reads can send them from there ([`Plan::leaving`]).
+    pub region: Option<Region>,
     /// Bytes in all pieces.
     pub size_bytes: usize,
     /// Where to read on: the offset after the last batch, or what was asked for if there is none.
@@ -89,7 +92,21 @@ pub enum Plan {
     /// In memory; here they are.
     Hot(Read),
     /// On the disk. To be run where blocking is fine, and not under the partition's lock.
-    Cold(ColdRead),
+    Cold(Box<ColdRead>),
+}
+
+impl Plan {
+    /// The same, where whoever reads can send batches from the file in which they lie: see [`Read::region`].
+    #[must_use]
+    pub fn leaving(self) -> Self {
+        match self {
+            Self::Cold(mut read) => {
+                read.leaves = true;
+                Self::Cold(read)
+            }
+            hot => hot,
+        }
+    }
 }
 
 impl Log {
@@ -133,7 +150,7 @@ impl Log {
             return Ok(Plan::Hot(self.tail.read(from, limits).into_read()));
         }
         let views = self.views_from(from, bytes_max as u64).into_iter();
-        Ok(Plan::Cold(ColdRead {
+        Ok(Plan::Cold(Box::new(ColdRead {
             disk: Arc::clone(&self.storage.disk),
             dir: Arc::clone(&self.dir),
             views: views
@@ -146,7 +163,8 @@ impl Log {
             damages: Arc::clone(&self.damages),
             from,
             limits,
-        }))
+            leaves: false,
+        })))
     }
 
     /// [`Log::plan_read`], run at once.

@@ -11,7 +11,7 @@ use flotilla_protocol::records::{BatchError, BatchHeader, HEADER_BYTES};
 use super::aborted::Aborted;
 use super::disk::Disk;
 use super::error::{During, Error};
-use super::index::{Index, Indexes, OffsetIndex, TimeEntry, TimeIndex};
+use super::index::{Index, Indexes, OffsetEntry, OffsetIndex, TimeEntry, TimeIndex};
 
 /// What is read at a time where a segment is walked through.
 const WALK_BYTES: usize = 256 * 1024;
@@ -407,22 +407,45 @@ impl Place<'_> {
         let Some(entry) = entry.during("read", &path)? else {
             return Ok(0);
         };
+        let found = self.indexed(entry)?;
+        Ok(found.map_or(0, |_| u64::from(entry.position)))
+    }
+
+    /// See [`View::indexed_within`].
+    fn indexed_within(&self, most: u64, upto: Offset) -> Result<Option<(u64, BatchHeader)>, Error> {
+        let path = FileKind::OffsetIndex.path(self.dir, self.base);
+        let entry = self.offsets.floor(self.disk, &path, |entry| {
+            u64::from(entry.position) <= most && self.offset_of(*entry) < upto
+        });
+        let Some(entry) = entry.during("read", &path)? else {
+            return Ok(None);
+        };
+        let header = self.indexed(entry)?;
+        Ok(header.map(|header| (u64::from(entry.position), header)))
+    }
+
+    fn offset_of(&self, entry: OffsetEntry) -> Offset {
+        self.base.plus(i64::from(entry.relative_offset))
+    }
+
+    /// The header of the batch that the offset index speaks of. None: there is none such, and the index is wrong.
+    fn indexed(&self, entry: OffsetEntry) -> Result<Option<BatchHeader>, Error> {
         let position = u64::from(entry.position);
-        let indexed = self.base.plus(i64::from(entry.relative_offset));
         let path = FileKind::Log.path(self.dir, self.base);
-        let mut fits = false;
+        let mut found = None;
         if position + HEADER_BYTES as u64 <= self.size_bytes {
             let bytes = self
                 .disk
                 .read_at(&path, position, HEADER_BYTES)
                 .during("read", &path)?;
-            fits = BatchHeader::parse(&bytes)
-                .is_ok_and(|header| header.base_offset >= self.base && header.last_offset() == indexed);
+            found = BatchHeader::parse(&bytes).ok().filter(|header| {
+                header.base_offset >= self.base && header.last_offset() == self.offset_of(entry)
+            });
         }
-        if !fits {
+        if found.is_none() {
             tracing::warn!(path = %path.display(), position, "the offset index does not fit; reading without it");
         }
-        Ok(if fits { position } else { 0 })
+        Ok(found)
     }
 
     /// The header of the batch that `offset` is in.
@@ -539,6 +562,19 @@ impl View {
     pub(super) fn position_before(&self, disk: &dyn Disk, dir: &Path, offset: Offset) -> Result<u64, Error> {
         let (offsets, _) = self.indexes(disk, dir)?;
         self.place(disk, dir, offsets).position_before(offset)
+    }
+
+    /// The last batch in the offset index that begins at the position `most` or before it, and that `upto` is behind; with its position. None:
+    /// the index has none, or is wrong.
+    pub(super) fn indexed_within(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        most: u64,
+        upto: Offset,
+    ) -> Result<Option<(u64, BatchHeader)>, Error> {
+        let (offsets, _) = self.indexes(disk, dir)?;
+        self.place(disk, dir, offsets).indexed_within(most, upto)
     }
 
     fn place<'a>(&self, disk: &'a dyn Disk, dir: &'a Path, offsets: &'a OffsetIndex) -> Place<'a> {

@@ -4,6 +4,7 @@ mod compacting;
 mod crash;
 mod damage;
 mod ends;
+mod leaving;
 mod moving;
 mod reading;
 mod reserving;

@@ -9,22 +9,22 @@ use super::Shared;
 use super::budget::Reservation;
 use super::gate::{Gate, Passed, Verdict};
 use super::inbox::{self, Frame, Inbox};
+use super::outbox::Outbox;
 use super::registry::Ticket;
+use super::send_file::SendFile;
 use crate::request::{self, Answer, Context, Failure, Meter, Session};
 use crate::telemetry::CloseReason;
-use bytes::{Buf, Bytes};
-use flotilla_protocol::frame;
+use flotilla_protocol::{Segment, frame};
 use futures::FutureExt;
 use futures::future::{BoxFuture, poll_fn};
 use std::any::Any;
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio::time::{self, Sleep};
 
@@ -34,8 +34,6 @@ const PIPELINED_MAX: usize = 64;
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// With so many segments not sent yet, no further request is looked for before they are.
 const ANSWERS_TOGETHER_MAX: usize = 16;
-/// The segments of one write.
-const SEGMENTS_MAX: usize = 64;
 /// The largest frame before authentication.
 const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
 
@@ -55,8 +53,8 @@ enum Done {
 
 /// An answer that has its turn after those before it.
 enum Waiting {
-    Ready(Vec<Bytes>),
-    Later(Guarded<Result<Vec<Bytes>, Failure>>, Stamp),
+    Ready(Vec<Segment>),
+    Later(Guarded<Result<Vec<Segment>, Failure>>, Stamp),
 }
 
 /// What is known of a request until it is answered.
@@ -79,9 +77,7 @@ pub(super) struct Connection<S> {
     inbox: Inbox,
     running: Option<Running>,
     waiting: VecDeque<Waiting>,
-    unsent: VecDeque<Bytes>,
-    unsent_bytes: usize,
-    unflushed: bool,
+    outbox: Outbox,
     /// No further requests are taken until then: the client used up its quota.
     mute: Option<Pin<Box<Sleep>>>,
     /// No further requests are taken; the connection ends when all answers are out.
@@ -91,7 +87,7 @@ pub(super) struct Connection<S> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + SendFile> Connection<S> {
     pub(super) fn new(
         stream: S,
         shared: Arc<Shared>,
@@ -111,9 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             inbox: Inbox::default(),
             running: None,
             waiting: VecDeque::new(),
-            unsent: VecDeque::new(),
-            unsent_bytes: 0,
-            unflushed: false,
+            outbox: Outbox::default(),
             mute: None,
             ending: None,
             opened: now,
@@ -153,8 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(reason) = self.ending
             && self.running.is_none()
             && self.waiting.is_empty()
-            && self.unsent.is_empty()
-            && !self.unflushed
+            && self.outbox.is_empty()
         {
             return Poll::Ready(reason);
         }
@@ -175,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         moved |= self.advance_mute(cx);
         moved |= self.advance_read(cx)?;
         // Answers to requests that are there already go out together.
-        if !moved || self.unsent.len() >= ANSWERS_TOGETHER_MAX {
+        if !moved || self.outbox.segments() >= ANSWERS_TOGETHER_MAX {
             moved |= self.advance_write(cx)?;
         }
         Ok(moved)
@@ -198,38 +191,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             };
             self.waiting.pop_front();
-            self.unsent_bytes += segments.iter().map(Bytes::len).sum::<usize>();
-            self.unsent
-                .extend(segments.into_iter().filter(|segment| !segment.is_empty()));
+            self.outbox.push(segments);
             moved = true;
         }
         Ok(moved)
     }
 
     fn advance_write(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
-        let mut moved = false;
-        while !self.unsent.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
-            let mut count = 0;
-            for (slice, segment) in slices.iter_mut().zip(&self.unsent) {
-                *slice = IoSlice::new(segment);
-                count += 1;
-            }
-            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(CloseReason::Client),
-                Poll::Ready(Ok(written)) => self.sent(written),
-            }
-            moved = true;
-        }
-        if self.unflushed
-            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
-        {
-            flushed.map_err(|_| CloseReason::Client)?;
-            self.unflushed = false;
-            moved = true;
-        }
-        Ok(moved)
+        let sent = self
+            .outbox
+            .advance(cx, &mut self.stream)
+            .map_err(|_| CloseReason::Client)?;
+        self.shared.metrics.sent_bytes.inc_by(sent.unwrap_or(0) as u64);
+        Ok(sent.is_some())
     }
 
     /// Whether the client has been held back for long enough just now.
@@ -244,30 +218,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         is_over
     }
 
-    fn sent(&mut self, mut written: usize) {
-        self.shared.metrics.sent_bytes.inc_by(written as u64);
-        self.unsent_bytes -= written;
-        self.unflushed = true;
-        while let Some(first) = self.unsent.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                break;
-            }
-            written -= first.len();
-            self.unsent.pop_front();
-        }
-        if self.unsent.is_empty() {
-            // What one large answer needed is not kept.
-            self.unsent = VecDeque::new();
-        }
-    }
-
     fn advance_read(&mut self, cx: &mut task::Context<'_>) -> Result<bool, CloseReason> {
         let takes_more = self.running.is_none()
             && self.mute.is_none()
             && self.ending.is_none()
             && self.waiting.len() < PIPELINED_MAX
-            && self.unsent_bytes < UNSENT_BYTES_MAX;
+            && self.outbox.bytes() < UNSENT_BYTES_MAX;
         if !takes_more {
             return Ok(false);
         }
@@ -400,7 +356,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// When, as things stand, the connection has been silent for too long, and what for.
     fn deadline(&self) -> Option<(time::Instant, CloseReason)> {
-        if !self.unsent.is_empty() || self.unflushed {
+        if !self.outbox.is_empty() {
             return Some((
                 self.last_progress + self.shared.patience.answer,
                 CloseReason::Stalled,

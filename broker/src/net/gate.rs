@@ -11,7 +11,7 @@ use crate::telemetry::Outcome;
 use bytes::Bytes;
 use flotilla_protocol::frame::{self, RequestHeader};
 use flotilla_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
-use flotilla_protocol::{ApiKey, ErrorCode, Message, Reader, Request};
+use flotilla_protocol::{ApiKey, ErrorCode, Message, Reader, Request, Segment};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -228,8 +228,8 @@ fn answer(header: Option<&RequestHeader>, token: String, lifetime_ms: i64) -> Re
                 .expect("tokens are short")
                 .to_be_bytes();
             Ok(Answer::Now(vec![
-                Bytes::copy_from_slice(&length),
-                Bytes::from(token),
+                Segment::Memory(Bytes::copy_from_slice(&length)),
+                Segment::Memory(Bytes::from(token)),
             ]))
         }
     }

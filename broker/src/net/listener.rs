@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::gate::Gate;
 use super::read_ahead::ReadAhead;
 use super::registry::{Limits, Proof, Ticket, limit_of};
+use super::send_file::SendFile;
 use super::tls::common_name;
 use super::{Role, Shared};
 use crate::auth::Principal;
@@ -15,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -140,7 +141,7 @@ async fn greet(
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+async fn converse<S: AsyncRead + SendFile>(
     stream: S,
     peer: SocketAddr,
     certificate: Option<CertificateDer<'static>>,

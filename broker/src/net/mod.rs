@@ -11,9 +11,11 @@ mod gate;
 mod inbox;
 mod jwks;
 mod listener;
+mod outbox;
 mod read_ahead;
 mod registry;
 mod sasl;
+mod send_file;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;

@@ -113,12 +113,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadAhead<S> {
     }
 }
 
-fn borrow() -> Box<[u8]> {
+/// A buffer of the thread's.
+pub(super) fn borrow() -> Box<[u8]> {
     KEPT.with_borrow_mut(Vec::pop)
         .unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice())
 }
 
-fn give_back(buffer: Box<[u8]>) {
+pub(super) fn give_back(buffer: Box<[u8]>) {
     KEPT.with_borrow_mut(|kept| {
         if kept.len() < KEPT_MAX {
             kept.push(buffer);

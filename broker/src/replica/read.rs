@@ -8,6 +8,7 @@ use crate::partition::follower::EpochEnd;
 use crate::partition::leader::{Leader, NotCounted};
 use crate::partition::progress;
 use bytes::Bytes;
+use flotilla_protocol::wire::Region;
 use flotilla_protocol::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 use std::sync::Arc;
 
@@ -77,6 +78,8 @@ pub struct Query {
     pub bytes_max: usize,
     /// The high watermark that a follower knows (KIP-1166). [`Offset`] of `i64::MAX` where it says nothing.
     pub high_watermark: Offset,
+    /// Whether records may be left in the file in which they lie, to be sent from there.
+    pub in_place: bool,
 }
 
 /// What was found in one partition.
@@ -92,6 +95,8 @@ pub struct Part {
     pub diverging: Option<EpochEnd>,
     /// Whole batches.
     pub records: Vec<Bytes>,
+    /// Instead of these: where they lie in a file, for who asked for them in place.
+    pub region: Option<Region>,
     /// Their size.
     pub size_bytes: usize,
     /// Where to go on.
@@ -178,6 +183,7 @@ impl Hosted {
                     Begun::Reading(part, plan, search) => (part, plan, search),
                 };
             counts = false;
+            let plan = if query.in_place { plan.leaving() } else { plan };
             let Some(read) = self.run_plan(plan).await? else {
                 continue;
             };
@@ -190,6 +196,7 @@ impl Hosted {
             part.size_bytes = read.size_bytes;
             part.next_offset = read.next_offset;
             part.records = read.batches;
+            part.region = read.region;
             return Ok(part);
         }
         Err(ReadError::Disk(
@@ -260,6 +267,7 @@ impl Hosted {
             log_start,
             diverging,
             records: Vec::new(),
+            region: None,
             size_bytes: 0,
             next_offset: query.offset,
             preferred: preferred.filter(|_| diverging.is_none()),
@@ -400,6 +408,7 @@ impl Hosted {
                     log_start: state.log.log_start(),
                     diverging: None,
                     records: Vec::new(),
+                    region: None,
                     size_bytes: 0,
                     next_offset: from,
                     preferred: None,

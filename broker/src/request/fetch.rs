@@ -64,8 +64,13 @@ pub(crate) async fn handle(ctx: &Context, mut request: FetchRequest) -> FetchRes
     let (mut fetch, mut topics) = look_up(&image, &request, reader, bytes_max, |topic| {
         find(ctx, &image, &topic.topic, topic.topic_id)
     });
-    if matches!(reader, Reader::Consumer { .. }) && ctx.version >= FOLLOWERS_VERSION {
-        fetch.near = Some(near(ctx, &image, &request.rack_id));
+    if matches!(reader, Reader::Consumer { .. }) {
+        for (_, query) in &mut fetch.partitions {
+            query.in_place = true;
+        }
+        if ctx.version >= FOLLOWERS_VERSION {
+            fetch.near = Some(near(ctx, &image, &request.rack_id));
+        }
     }
     let parts = read(ctx, image, &mut fetch, &mut topics).await;
     let response = respond(topics, parts, reader);
@@ -302,6 +307,7 @@ fn query(partition: &FetchPartition) -> Query {
         log_start: Offset(partition.log_start_offset),
         bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
         high_watermark: Offset(partition.high_watermark),
+        in_place: false,
     }
 }
 
@@ -358,7 +364,7 @@ fn partition(index: i32, part: Result<Part, ReadError>, reader: Reader) -> Parti
                 }),
             aborted_transactions: read_committed.then(|| part.aborted.iter().map(aborted).collect()),
             preferred_read_replica: part.preferred.map_or(-1, |broker| broker.0),
-            records: Some(part.records.into()),
+            records: Some(part.region.map_or_else(|| part.records.into(), Records::from)),
             ..PartitionData::default()
         },
         Err(error) => {

@@ -127,8 +127,9 @@ pub use quotas::{Meter, Quotas};
 pub use session::Session;
 pub(crate) use write_txn_markers::end_transactions;
 
-use bytes::Bytes;
-use flotilla_protocol::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Request, frame};
+use flotilla_protocol::{
+    ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Request, Segment, frame,
+};
 use futures::future::BoxFuture;
 use throttle_time::ThrottleTime;
 
@@ -150,9 +151,9 @@ pub enum Reply<T> {
 /// An encoded answer.
 pub enum Answer {
     /// A frame, in the segments that go to the wire.
-    Now(Vec<Bytes>),
+    Now(Vec<Segment>),
     /// A frame that comes; further requests are taken meanwhile.
-    Later(BoxFuture<'static, Result<Vec<Bytes>, Failure>>),
+    Later(BoxFuture<'static, Result<Vec<Segment>, Failure>>),
     /// None.
     Silent,
 }
@@ -202,7 +203,7 @@ impl Call<'_> {
         Ok(Answer::Now(self.frame(message)?))
     }
 
-    fn frame<T: Message + Clone + ThrottleTime>(&self, message: &T) -> Result<Vec<Bytes>, EncodeError> {
+    fn frame<T: Message + Clone + ThrottleTime>(&self, message: &T) -> Result<Vec<Segment>, EncodeError> {
         let throttle_ms = self.ctx.throttle_ms(self.api);
         let frame = |message: &T| frame::response(self.api, self.version, self.correlation_id, message);
         if throttle_ms == 0 {

@@ -60,7 +60,7 @@ async fn call<R: Request>(client: &Context, version: i16, request: &R, bytes: us
         Answer::Silent => None,
     };
     let response = answer.map(|segments| {
-        let bytes = segments.concat().split_off(4);
+        let bytes = frame::concat(&segments).unwrap().split_off(4);
         let (_, mut body) = frame::decode_response(bytes.into(), R::KEY, version).unwrap();
         R::Response::decode(&mut body, version).unwrap()
     });

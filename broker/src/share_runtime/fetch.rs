@@ -189,6 +189,7 @@ impl Look<'_> {
                 log_start: Offset(-1),
                 bytes_max: self.want.bytes_max,
                 high_watermark: Offset(i64::MAX),
+                in_place: false,
             };
             (hosted.key, query)
         };
@@ -340,6 +341,7 @@ mod tests {
             diverging: None,
             size_bytes: bytes.len(),
             records: vec![bytes.into()],
+            region: None,
             next_offset: Offset(7),
             preferred: None,
             aborted: vec![Aborted {

@@ -5,11 +5,13 @@
 
 mod payload;
 mod reader;
+mod segment;
 mod text;
 mod writer;
 
 pub use payload::Records;
 pub use reader::{ELEMENTS_MAX, Reader, Tag};
+pub use segment::{Region, Segment};
 pub use text::Str;
 pub use writer::{SHARED_BYTES_MIN, Writer, required};
 
@@ -175,6 +177,12 @@ pub enum EncodeError {
         length: usize,
         /// The longest that it may be.
         limit: usize,
+    },
+    /// Records that lie in a file are in a request, or in what is kept in memory.
+    #[error("{message} cannot carry records that lie in a file")]
+    InFile {
+        /// The message being written.
+        message: &'static str,
     },
     /// The message has no such version.
     #[error("{message} has no version {version}")]

@@ -1,12 +1,16 @@
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::Uuid;
+use crate::frame::{self, concat};
 use crate::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use crate::messages::{FetchResponse, JoinGroupRequest, ListOffsetsRequest, MetadataRequest};
+use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::messages::{FetchResponse, JoinGroupRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest};
 
 const PLAIN: Schema = Schema {
     name: "Plain",
@@ -236,13 +240,84 @@ fn large_payloads_are_written_by_reference() {
     response.encode(&mut w, 12).expect("valid");
     let length = w.len();
     let segments = w.finish();
-    assert_eq!(segments.iter().map(Bytes::len).sum::<usize>(), length);
-    assert_eq!(segments.len(), 5);
-    assert_eq!(segments[1].as_ptr(), payload.as_ptr());
-    assert_eq!(&segments[2][..], b"small");
-    assert_eq!(segments[3].as_ptr(), payload.as_ptr());
-    let mut r = Reader::new(Records::from(segments).into_bytes());
+    assert_eq!(segments.iter().map(Segment::len).sum::<usize>(), length);
+    let bytes: Vec<&Bytes> = segments
+        .iter()
+        .map(|segment| match segment {
+            Segment::Memory(bytes) => bytes,
+            Segment::File(region) => panic!("{region:?} comes from nowhere"),
+        })
+        .collect();
+    assert_eq!(bytes.len(), 5);
+    assert_eq!(bytes[1].as_ptr(), payload.as_ptr());
+    assert_eq!(&bytes[2][..], b"small");
+    assert_eq!(bytes[3].as_ptr(), payload.as_ptr());
+    let mut r = Reader::new(concat(&segments).expect("in memory").into());
     assert_eq!(FetchResponse::decode(&mut r, 12), Ok(response));
+}
+
+#[test]
+fn records_in_a_file_are_written_as_the_region_in_which_they_lie_and_only_into_responses() {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(b"before, the records, after").expect("written");
+    let region = Region {
+        file: Arc::new(file),
+        position: 8,
+        length: 11,
+    };
+    let records = Records::from(region.clone());
+    assert_eq!(
+        (records.len(), records.is_empty(), records.chunks().len()),
+        (11, false, 0)
+    );
+    assert_eq!(records, Records::from(region.clone()));
+    assert_ne!(records, Records::from(Bytes::from_static(b"the records")));
+    let response = FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            partitions: vec![PartitionData {
+                records: Some(records.clone()),
+                ..PartitionData::default()
+            }],
+            ..FetchableTopicResponse::default()
+        }],
+        ..FetchResponse::default()
+    };
+    let segments = frame::response(ApiKey::Fetch, 12, 1, &response).expect("valid");
+    assert!(segments.contains(&Segment::File(region.clone())));
+    let whole = concat(&segments).expect("readable");
+    assert_eq!(
+        whole.len() - 4,
+        u32::from_be_bytes([whole[0], whole[1], whole[2], whole[3]]) as usize
+    );
+    let (_, mut body) =
+        frame::decode_response(Bytes::from(whole).slice(4..), ApiKey::Fetch, 12).expect("a header");
+    let read = FetchResponse::decode(&mut body, 12).expect("a response");
+    assert_eq!(
+        read.responses[0].partitions[0].records,
+        Some(Records::from(Bytes::from_static(b"the records")))
+    );
+
+    let mut cut = Segment::File(Region {
+        length: 100,
+        ..region
+    });
+    cut.advance(4);
+    assert_eq!(cut.len(), 96);
+    assert!(concat(&[cut]).is_err(), "the file is shorter than that");
+    let request = ProduceRequest {
+        topic_data: vec![TopicProduceData {
+            partition_data: vec![PartitionProduceData {
+                records: Some(records),
+                ..PartitionProduceData::default()
+            }],
+            ..TopicProduceData::default()
+        }],
+        ..ProduceRequest::default()
+    };
+    assert_eq!(
+        frame::request(9, 1, None, &request).map_err(|error| error.to_string()),
+        Err("ProduceRequest cannot carry records that lie in a file".to_owned())
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::segment::Segment;
 use super::{EncodeError, Message, Records, Schema, Str};
 use crate::Uuid;
 
@@ -26,7 +27,7 @@ pub struct Writer {
     /// What came before the first shared payload: the place for a length is in here.
     head: BytesMut,
     /// What follows `head`, in order.
-    segments: Vec<Bytes>,
+    segments: Vec<Segment>,
     /// What follows `segments`. While there are none, all is in here and `head` is empty.
     tail: BytesMut,
     /// Bytes in `head` and `segments`.
@@ -98,22 +99,32 @@ impl Writer {
 
     /// The segments in order, none of them empty.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Bytes> {
+    pub fn finish(mut self) -> Vec<Segment> {
         self.flush();
         if !self.head.is_empty() {
-            self.segments.insert(0, self.head.freeze());
+            self.segments.insert(0, Segment::Memory(self.head.freeze()));
         }
         self.segments
     }
 
-    /// Everything in one piece, copied together if there is more than one segment.
+    /// Everything in one piece, copied together if there is more than one segment. What is kept so carries no records that lie in a
+    /// file.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        Records::from(self.finish()).into_bytes()
+        let message = self.message;
+        let segments = in_memory(self.finish(), message);
+        debug_assert!(segments.is_ok(), "{segments:?}");
+        Records::from(segments.unwrap_or_default()).into_bytes()
+    }
+
+    /// The same as [`Writer::finish_frame`] of a frame that is all in memory.
+    pub(crate) fn finish_frame_in_memory(self) -> Result<Vec<Bytes>, EncodeError> {
+        let message = self.message;
+        in_memory(self.finish_frame()?, message)
     }
 
     /// Writes the length of all that follows the first four bytes into these, and finishes.
-    pub(crate) fn finish_frame(mut self) -> Result<Vec<Bytes>, EncodeError> {
+    pub(crate) fn finish_frame(mut self) -> Result<Vec<Segment>, EncodeError> {
         let length = self.len() - size_of::<i32>();
         let prefix = self.checked(length, i32::MAX as usize)? as i32;
         let first = if self.finished == 0 {
@@ -135,19 +146,24 @@ impl Writer {
             self.head = part;
         } else {
             self.finished += part.len();
-            self.segments.push(part.freeze());
+            self.segments.push(Segment::Memory(part.freeze()));
         }
     }
 
     /// Appends a payload, by reference if it is large.
     pub fn put_shared(&mut self, bytes: Bytes) {
-        if bytes.len() < SHARED_BYTES_MIN {
-            self.tail.extend_from_slice(&bytes);
-            return;
+        self.put_segment(Segment::Memory(bytes));
+    }
+
+    fn put_segment(&mut self, segment: Segment) {
+        match segment {
+            Segment::Memory(bytes) if bytes.len() < SHARED_BYTES_MIN => self.tail.extend_from_slice(&bytes),
+            segment => {
+                self.flush();
+                self.finished += segment.len();
+                self.segments.push(segment);
+            }
         }
-        self.flush();
-        self.finished += bytes.len();
-        self.segments.push(bytes);
     }
 
     /// Appends a copy.
@@ -283,8 +299,8 @@ impl Writer {
     /// They are longer than 2^31 - 1 bytes.
     pub fn nullable_records(&mut self, records: Option<&Records>) -> Result<(), EncodeError> {
         self.length(false, records.map(Records::len))?;
-        for chunk in records.map_or(&[][..], Records::chunks) {
-            self.put_shared(chunk.clone());
+        for segment in records.into_iter().flat_map(Records::segments) {
+            self.put_segment(segment);
         }
         Ok(())
     }
@@ -354,8 +370,16 @@ impl Writer {
         self.uvarint(number);
         self.uvarint(size as u32);
         for segment in content.finish() {
-            self.put_shared(segment);
+            self.put_segment(segment);
         }
         Ok(())
     }
+}
+
+fn in_memory(segments: Vec<Segment>, message: &'static str) -> Result<Vec<Bytes>, EncodeError> {
+    let memory = segments.into_iter().map(|segment| match segment {
+        Segment::Memory(bytes) => Ok(bytes),
+        Segment::File(_) => Err(EncodeError::InFile { message }),
+    });
+    memory.collect()
 }

@@ -8,6 +8,7 @@ mod real;
 mod sim;
 #[cfg(test)]
 pub(crate) mod stopping;
+mod vouched;
 
 use std::any::Any;
 use std::io;
@@ -15,9 +16,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
+use flotilla_protocol::wire::Region;
 
 pub use real::RealDisk;
 pub use sim::SimDisk;
+pub use vouched::Version;
 
 /// What the log needs of a file system. A write counts once [`Disk::sync`] of its file has returned, and a name in a
 /// directory once [`Disk::sync_dir`] of that directory has.
@@ -51,6 +54,24 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// Those of the file system.
     fn read_at(&self, path: &Path, position: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The version of a file, for [`Disk::vouch`]: to be asked for before what is vouched for is read. None where nothing is sent from the disk's files.
+    fn version(&self, path: &Path) -> Option<Version> {
+        let _ = path;
+        None
+    }
+
+    /// Notes that `bytes` of a file were read, in this version, and found sound.
+    fn vouch(&self, path: &Path, bytes: Range<u64>, version: Version) {
+        let _ = (path, bytes, version);
+    }
+
+    /// `bytes` of a file, to be sent from where they lie. None: not all of `known`, which are these bytes and some around them, was vouched for in the
+    /// last ten minutes, or the file has changed since.
+    fn region(&self, path: &Path, bytes: Range<u64>, known: Range<u64>) -> Option<Region> {
+        let _ = (path, bytes, known);
+        None
+    }
 
     /// Cuts a file.
     ///

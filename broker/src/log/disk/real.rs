@@ -8,13 +8,15 @@ use std::ops::{Bound, Range};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
+use flotilla_protocol::wire::Region;
 use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 
 use super::buffers::Buffers;
+use super::vouched::{Version, Vouched};
 use super::{Disk, Entry, Lock, Space, Stat};
 
 /// What must be free before anything is reserved: so many bytes, and this part of the file system.
@@ -36,8 +38,28 @@ struct OpenFiles {
     /// How often names came to stand for other files.
     changes: u64,
     /// In the order of the bytes of their paths, so that what lies in a directory stands together.
-    files: BTreeMap<OsString, (u64, Arc<File>)>,
+    files: BTreeMap<OsString, (u64, Handle)>,
     by_age: BTreeMap<u64, PathBuf>,
+}
+
+/// An open file, and what is known of it.
+#[derive(Clone, Debug)]
+struct Handle {
+    file: Arc<File>,
+    vouched: Arc<Mutex<Vouched>>,
+}
+
+impl Handle {
+    fn new(file: File) -> Self {
+        Self {
+            file: Arc::new(file),
+            vouched: Arc::default(),
+        }
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.file.metadata().ok().as_ref().map(Version::of)
+    }
 }
 
 impl RealDisk {
@@ -68,16 +90,20 @@ impl RealDisk {
     }
 
     fn file(&self, path: &Path) -> io::Result<Arc<File>> {
+        Ok(self.handle(path)?.file)
+    }
+
+    fn handle(&self, path: &Path) -> io::Result<Handle> {
         let changes = {
             let mut open = self.open.lock();
-            if let Some(file) = open.touch(path) {
-                return Ok(file);
+            if let Some(handle) = open.touch(path) {
+                return Ok(handle);
             }
             open.changes
         };
-        let file = Arc::new(OpenOptions::new().read(true).write(true).open(path)?);
-        self.open.lock().keep(path, &file, changes);
-        Ok(file)
+        let handle = Handle::new(OpenOptions::new().read(true).write(true).open(path)?);
+        self.open.lock().keep(path, &handle, changes);
+        Ok(handle)
     }
 
     /// Changes names, and forgets the handles of those at or below `paths`: once before, so that nobody takes one up, and
@@ -91,20 +117,20 @@ impl RealDisk {
 }
 
 impl OpenFiles {
-    fn touch(&mut self, path: &Path) -> Option<Arc<File>> {
-        let (age, file) = self.files.get_mut(path.as_os_str())?;
+    fn touch(&mut self, path: &Path) -> Option<Handle> {
+        let (age, handle) = self.files.get_mut(path.as_os_str())?;
         self.clock += 1;
         let path = self.by_age.remove(age).expect("each open file has an age");
         *age = self.clock;
         self.by_age.insert(self.clock, path);
-        Some(Arc::clone(file))
+        Some(handle.clone())
     }
 
     /// Keeps a file that was opened when there had been so many changes. Another one since may have given its name to
     /// another file: then it is used once.
-    fn keep(&mut self, path: &Path, file: &Arc<File>, changes: u64) {
+    fn keep(&mut self, path: &Path, handle: &Handle, changes: u64) {
         if self.changes == changes {
-            self.insert(path, file);
+            self.insert(path, handle);
         }
     }
 
@@ -115,10 +141,10 @@ impl OpenFiles {
         }
     }
 
-    fn insert(&mut self, path: &Path, file: &Arc<File>) {
+    fn insert(&mut self, path: &Path, handle: &Handle) {
         self.forget(path);
         self.clock += 1;
-        self.files.insert(path.into(), (self.clock, Arc::clone(file)));
+        self.files.insert(path.into(), (self.clock, handle.clone()));
         self.by_age.insert(self.clock, path.to_owned());
         while self.files.len() > self.limit {
             let (_, oldest) = self.by_age.pop_first().expect("each open file has an age");
@@ -183,7 +209,7 @@ impl Disk for RealDisk {
             .create(true)
             .truncate(true)
             .open(path)?;
-        self.open.lock().insert(path, &Arc::new(file));
+        self.open.lock().insert(path, &Handle::new(file));
         Ok(())
     }
 
@@ -206,6 +232,28 @@ impl Disk for RealDisk {
         let file = self.file(path)?;
         self.buffers
             .filled(length, |bytes| read_full(&file, position, bytes))
+    }
+
+    fn version(&self, path: &Path) -> Option<Version> {
+        self.handle(path).ok()?.version()
+    }
+
+    fn vouch(&self, path: &Path, bytes: Range<u64>, version: Version) {
+        // Of a file that is not open any more, nothing is remembered.
+        if let Some(handle) = self.open.lock().touch(path) {
+            handle.vouched.lock().add(version, bytes, Instant::now());
+        }
+    }
+
+    fn region(&self, path: &Path, bytes: Range<u64>, known: Range<u64>) -> Option<Region> {
+        let handle = self.open.lock().touch(path)?;
+        let version = handle.version()?;
+        let is_known = handle.vouched.lock().covers(version, &known, Instant::now());
+        is_known.then(|| Region {
+            file: handle.file,
+            position: bytes.start,
+            length: (bytes.end - bytes.start) as usize,
+        })
     }
 
     fn truncate(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
@@ -385,17 +433,64 @@ mod tests {
         }
         // A reader opens the file, and before it can keep the handle, the other one takes the name.
         let changes = disk.open.lock().changes;
-        let opened = Arc::new(File::open(&old).unwrap());
+        let opened = Handle::new(File::open(&old).unwrap());
         disk.rename(&new, &old).unwrap();
         disk.open.lock().keep(&old, &opened, changes);
         assert_eq!(&disk.read_at(&old, 0, 3).unwrap()[..], b"new");
-        let opened = Arc::new(File::open(&old).unwrap());
+        let opened = Handle::new(File::open(&old).unwrap());
         let changes = disk.open.lock().changes;
         disk.remove(&old).unwrap();
         disk.open.lock().keep(&old, &opened, changes);
         assert_eq!(
             disk.read_at(&old, 0, 3).unwrap_err().kind(),
             io::ErrorKind::NotFound
+        );
+    }
+
+    #[test]
+    fn region_is_of_what_was_found_sound_in_a_file_that_nobody_has_changed_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment.log");
+        fs::write(&path, b"0123456789").unwrap();
+        let disk = RealDisk::new(1);
+        let region = |bytes: Range<u64>| disk.region(&path, bytes.clone(), bytes);
+        let vouch = |bytes| disk.vouch(&path, bytes, disk.version(&path).unwrap());
+        assert_eq!(region(2..4), None, "nobody has looked at it");
+        vouch(0..4);
+        assert_eq!(&region(2..4).unwrap().read().unwrap()[..], b"23");
+        assert_eq!(region(2..5), None);
+        assert_eq!(
+            disk.region(&path, 2..4, 2..5),
+            None,
+            "what lies around it is unknown"
+        );
+
+        let changes: [&dyn Fn(); 3] = [
+            &|| disk.write_at(&path, 8, b"AB").unwrap(),
+            &|| fs::write(&path, b"9876543210").unwrap(),
+            &|| disk.truncate(&path, 6).unwrap(),
+        ];
+        for change in changes {
+            let (version, handed_out) = (disk.version(&path).unwrap(), region(0..4).unwrap());
+            while disk.version(&path).unwrap() == version {
+                change();
+            }
+            assert_eq!(region(0..4), None);
+            // What was read before counts for what the file was before.
+            disk.vouch(&path, 0..4, version);
+            assert_eq!(region(0..4), None);
+            assert_eq!(handed_out.read().unwrap().len(), 4);
+            vouch(0..4);
+            assert!(region(0..4).is_some());
+        }
+
+        let handed_out = region(0..4).unwrap();
+        disk.remove(&path).unwrap();
+        assert_eq!(region(0..4), None);
+        assert_eq!(
+            &handed_out.read().unwrap()[..],
+            b"9876",
+            "it is sent though its name is gone"
         );
     }
 

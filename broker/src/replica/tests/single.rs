@@ -69,6 +69,7 @@ fn fetch(offset: i64, bytes_min: usize, wait_max: Duration) -> Fetch {
                 log_start: Offset(-1),
                 bytes_max: 1 << 20,
                 high_watermark: Offset(i64::MAX),
+                in_place: false,
             },
         )],
     }

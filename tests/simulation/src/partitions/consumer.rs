@@ -89,6 +89,7 @@ impl World {
             log_start: Offset(-1),
             bytes_max: 2_048,
             high_watermark: Offset(i64::MAX),
+            in_place: false,
         };
         // Whichever replica is asked shows what is committed, or says that it cannot (KIP-392).
         let anyone = self.dice.client.below(self.sites.len() as u64) as usize;

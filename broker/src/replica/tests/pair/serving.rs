@@ -25,6 +25,7 @@ fn fetch(offset: i64, epoch: i32, near: Option<&[i32]>) -> Fetch {
                 log_start: Offset(-1),
                 bytes_max: 1 << 20,
                 high_watermark: Offset(i64::MAX),
+                in_place: false,
             },
         )],
     }
