@@ -128,6 +128,7 @@ hundred seconds="60" kills="5":
 # Apache Kafka and this broker side by side, in turn: all scenarios or some, hours on a quiet machine; writes `docs/performance.md` (`--list`, `--pairs`, `--seconds`, `--try`)
 versus-kafka *options:
     tests/clients/install
+    tests/chaos/install
     cargo test --release --workspace --features flotilla-cli/versus-suite --test versus -- {{ options }}
 
 # Count the instructions of the hot paths under callgrind, beside what was recorded (`--record`: keep them); as root, to install valgrind
@@ -136,6 +137,7 @@ instructions *options:
 
 # How this broker scales with partitions, connections, record sizes, consumers, brokers: all curves or some; writes `docs/scale.md`
 scale *curves:
+    tests/chaos/install
     cargo test --release --workspace --features flotilla-cli/versus-suite --test versus -- --curves {{ curves }}
 
 # Ten million updates of a compacted topic, compacted through three kills; writes `docs/compaction-report.md`

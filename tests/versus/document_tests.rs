@@ -30,6 +30,7 @@ fn outcome(scenario: &str, pairs: &[(Figures<'_>, Figures<'_>)]) -> Outcome {
             processor: "Some CPU".to_owned(),
             memory_gib: 24,
             kernel: "6.1".to_owned(),
+            congestion_control: "cubic".to_owned(),
             load: 0.2,
         },
         command: format!("just versus-kafka {scenario}"),
@@ -118,7 +119,7 @@ fn document_names_machine_commit_command_and_whoever_disturbed() {
     )];
     let text = markdown(&outcomes);
     for part in [
-        "2 cores of Some CPU, 24 GiB, Linux 6.1, load average 0.2",
+        "2 cores of Some CPU, 24 GiB, Linux 6.1 (TCP: cubic), load average 0.2",
         "1 pair, 2026-01-02 03:04, commit abc, `just versus-kafka latency`",
         "others used up to 0.300 cores (**disturbed**)",
     ] {

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+/// What says how connections of this network share a line.
+pub const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 /// The load average of the last minute above which nothing is begun.
 pub const LOAD_MAX: f64 = 1.0;
 
@@ -14,6 +16,9 @@ pub struct Machine {
     pub processor: String,
     pub memory_gib: u64,
     pub kernel: String,
+    /// Of TCP; empty where it was not noted.
+    #[serde(default)]
+    pub congestion_control: String,
     /// Of the last minute, when the scenario began.
     pub load: f64,
 }
@@ -29,13 +34,18 @@ impl Machine {
             processor: field(&read("/proc/cpuinfo"), "model name"),
             memory_gib: memory.unwrap_or(0_u64).div_ceil(1 << 20),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            congestion_control: read(CONGESTION_CONTROL).trim().to_owned(),
             load: load(),
         }
     }
 
     pub fn text(&self) -> String {
+        let tcp = match self.congestion_control.as_str() {
+            "" => String::new(),
+            name => format!(" (TCP: {name})"),
+        };
         format!(
-            "{} cores of {}, {} GiB, Linux {}, load average {} at the start",
+            "{} cores of {}, {} GiB, Linux {}{tcp}, load average {} at the start",
             self.cores, self.processor, self.memory_gib, self.kernel, self.load
         )
     }

@@ -16,6 +16,7 @@ mod generator;
 mod ground;
 mod machine;
 mod memory;
+mod network;
 mod outcome;
 #[allow(dead_code)]
 #[path = "../process/raw.rs"]
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
     let done = if arguments.list {
         list()
     } else {
-        compare(&arguments)
+        network::enter().and_then(|()| compare(&arguments))
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

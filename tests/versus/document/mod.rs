@@ -44,6 +44,8 @@ median stands the range of all runs, behind a ratio that of all pairs.
   name of a Java tool are Apache Kafka's own measuring.
 - CPU is user and system time of the brokers' processes over the time that was measured. Memory is resident, of all brokers added up, what they share counted for each. What was
   written is what the brokers caused to be sent to disks (`write_bytes` in proc(5)), also where retention deleted it before it got there. System calls are not counted: tracing them costs more than they do.
+- The network is loopback in a namespace of its own, with cubic, Linux's default congestion control. Where a machine is set to BBR, as this one, each packet sets a timer, which costs
+  both sides more than sending it; scenarios whose note does not name cubic were measured so.
 - In a virtual machine, free memory that went back to the host is slow to come again, whoever uses it: it stays with the machine meanwhile, and was used once before.
 ";
 
@@ -156,6 +158,9 @@ fn notes(outcomes: &[Outcome]) -> String {
             "- {}: {pairs} pair{plural}, {}, commit {}, `{}`, load average {} at the start",
             scenario.name, outcome.date, outcome.commit, outcome.command, outcome.machine.load
         );
+        if !outcome.machine.congestion_control.is_empty() {
+            let _ = write!(text, "; TCP: {}", outcome.machine.congestion_control);
+        }
         if let Some(others) = others(outcome) {
             let doubt = if others > OTHERS_MAX {
                 " (**disturbed**)"
