@@ -323,8 +323,8 @@ impl Reconcile<'_> {
         })
     }
 
-    /// Gives leadership back to preferred leaders, so that no broker leads more than its share. Whether it can be is the
-    /// fleet's to say; it tries again by itself, later.
+    /// Asks for leadership to go back to preferred leaders, so that no broker leads more than its share. Whether it did shows in what is seen
+    /// of the fleet.
     pub async fn elect_preferred(&mut self) {
         let _ = self.fleet.elect_leaders(Vec::new()).await;
     }

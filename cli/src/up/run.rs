@@ -35,6 +35,8 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait before something is tried again that the fleet could not do.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How long to wait before preferred leaders are asked for again.
+const EVEN_AGAIN: Duration = Duration::from_secs(1);
 /// How long to wait after a change of the quorum until it is seen, and before one that failed is tried again.
 const VOTERS_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
@@ -72,6 +74,8 @@ pub struct Fleet {
     voters_again: Option<Instant>,
     /// Whether leadership is still to be evened out: after a start, a restart, and when partitions have moved.
     uneven: bool,
+    /// Before then, it is not asked for again.
+    even_again: Option<Instant>,
     /// Brokers that died, each with the epoch that it had: until it has another, what is seen of it is of the past.
     fallen: BTreeMap<BrokerId, Option<i64>>,
     /// Topics and Users that were followed and have no manifest now.
@@ -166,6 +170,7 @@ impl Fleet {
             again: None,
             voters_again: None,
             uneven: true,
+            even_again: None,
             fallen: BTreeMap::new(),
             missing: Missing::default(),
         })
@@ -537,9 +542,12 @@ impl Fleet {
         if view.moving() > 0 || !whole {
             return Ok(());
         }
-        self.uneven = false;
-        if view.askew() {
+        if !view.askew() {
+            self.uneven = false;
+        } else if self.even_again.is_none_or(|at| at <= Instant::now()) {
+            // What was asked for can get lost where the controller goes: it is over once it is seen.
             self.with(&view).elect_preferred().await;
+            self.even_again = Some(Instant::now() + EVEN_AGAIN);
         }
         Ok(())
     }
