@@ -6,7 +6,7 @@ use crate::coordinator_runtime::{self, Groups, ShareStates, Transactions};
 use crate::courier::Courier;
 use crate::metadata::{self, Image};
 use crate::replica::{ProducerIds, Replicas};
-use crate::request::{FetchSessions, Quotas};
+use crate::request::{ClientMetrics, FetchSessions, Quotas};
 use crate::share_runtime::Shares;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
@@ -57,6 +57,8 @@ pub struct Broker {
     pub fetch_sessions: FetchSessions,
     /// What clients used of their quotas.
     pub quotas: Quotas,
+    /// What clients push of their metrics.
+    pub client_metrics: ClientMetrics,
     /// Metrics and readiness.
     pub telemetry: Telemetry,
 }
@@ -79,16 +81,26 @@ impl Broker {
         self.settings.load_full()
     }
 
+    /// A connection has ended, and what was kept for it goes.
+    pub(crate) fn disconnected(self: &Arc<Self>, connection: u64) {
+        self.share_disconnected(connection);
+        self.client_metrics.disconnected(connection);
+    }
+
     /// Takes over the settings of an image, until the metadata ends.
     pub(crate) async fn follow_settings(self: Arc<Self>) {
         let mut images = self.metadata.subscribe();
         let mut latest = Some(images.latest());
         let mut seen: Option<Arc<Image>> = None;
+        let none = Image::default();
         while let Some(indexed) = latest {
-            let changed = seen
-                .as_ref()
-                .is_none_or(|seen| !metadata::changed_configs(seen, &indexed.image).is_empty());
-            if changed {
+            let changed = metadata::changed_configs(seen.as_deref().unwrap_or(&none), &indexed.image);
+            let of_clients =
+                |change: &metadata::ConfigChange| change.resource == metadata::ResourceType::ClientMetrics;
+            if changed.iter().any(of_clients) {
+                self.client_metrics.follow(&indexed.image);
+            }
+            if seen.is_none() || !changed.is_empty() {
                 let settings = resolve_settings(&self.config, &indexed.image);
                 self.groups.configure(coordinator_runtime::config(&settings));
                 self.transactions
@@ -187,6 +199,7 @@ impl Broker {
             cluster_id: config.cluster_id.to_string(),
             fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
             quotas: Quotas::new(&settings),
+            client_metrics: ClientMetrics::default(),
             settings: ArcSwap::from_pointee(settings),
             authorizer,
             rules_changed: Notify::new(),

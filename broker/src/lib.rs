@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod broker;
+pub mod client_metrics;
 pub mod clock;
 pub mod coordination;
 pub mod coordinator_runtime;

@@ -1,5 +1,7 @@
 //! What Prometheus reads of the rooms that know nothing of it: replicas, metadata, the quorum. Taken when it is asked for.
 
+mod client_metrics;
+
 use crate::broker::Broker;
 use crate::replica::Health;
 use prometheus_client::collector::Collector;
@@ -55,6 +57,7 @@ impl Collector for Numbers {
         data(&mut page, &broker)?;
         fetch_sessions(&mut page, &broker)?;
         quotas(&mut page, &broker)?;
+        client_metrics::show(&mut page, &broker)?;
         storage(&mut page, &broker)?;
         cleaner(&mut page, &broker)?;
         fleet(&mut page, &broker)

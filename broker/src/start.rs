@@ -15,7 +15,7 @@ use crate::metadata::{Endpoint, FLOTILLA_VERSION, Image};
 use crate::net::{self, Net, REPLICATION_LISTENER, Sockets};
 use crate::numbers;
 use crate::replica::{self, ProducerIds, Replicas, TlsDial};
-use crate::request::{FetchSessions, Quotas};
+use crate::request::{ClientMetrics, FetchSessions, Quotas};
 use crate::share_runtime::Shares;
 use crate::telemetry::admin::{self, Admin};
 use crate::telemetry::{Phase, Telemetry, log};
@@ -146,6 +146,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         cluster_id: config.cluster_id.to_string(),
         fetch_sessions: FetchSessions::new(settings.max_incremental_fetch_session_cache_slots),
         quotas: Quotas::new(&settings),
+        client_metrics: ClientMetrics::default(),
         settings: ArcSwap::from_pointee(settings),
         authorizer: authorizer(&config),
         rules_changed: tokio::sync::Notify::new(),

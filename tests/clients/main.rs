@@ -31,5 +31,6 @@ mod share_groups;
 mod streams_groups;
 mod streams_member;
 mod table;
+mod telemetry;
 mod tools;
 mod transactions;

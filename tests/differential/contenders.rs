@@ -12,6 +12,7 @@ use crate::apache::server::{Listener, Server, free_ports};
 use crate::broker::{Addresses, Broker};
 use crate::eventually::eventually;
 use crate::fleet::Fleet;
+use crate::receiver;
 
 const KAFKA_STARTS_WITHIN: Duration = Duration::from_secs(120);
 
@@ -65,7 +66,9 @@ impl Kafka {
         for (name, value) in SETTINGS {
             more += &format!("{name}={value}\n");
         }
-        let command = server.prepare(directory.join("server.properties"), &more)?;
+        more += &format!("metric.reporters={}\n", receiver::CLASS);
+        let mut command = server.prepare(directory.join("server.properties"), &more)?;
+        receiver::add_to(&mut command, directory)?;
         Ok(Self {
             process: Process::start(None, &command, &directory.join("kafka.log"))?,
             addresses: Addresses {

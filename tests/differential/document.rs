@@ -37,7 +37,7 @@ fn differential(findings: &Findings) -> String {
     };
     let mut text = format!(
         "# The same requests to Apache Kafka and to Flotilla\n\n\
-         `just differential` starts one server of Apache Kafka 4.3.1 and a fleet of one broker with the same settings, sends both the same {} requests, and compares the\n\
+         `just differential` starts one server of Apache Kafka 4.3.1, with a plugin that takes the metrics of clients, and a fleet of one broker with the same settings, sends both the same {} requests, and compares the\n\
          answers field by field. Every field that differs stands here with its reason; one that does not fails the run. `just differential-documents` writes this page.\n\n\
          Not compared, because they cannot be the same: the values of {} (drawn at random or chosen by the system; where one stands twice in an answer, it has to in both);\n\
          of {} (times and sizes); the words of {}. Whether there is a value is compared in all of them.\n\n\

@@ -633,6 +633,17 @@ pub const ERRORS: &[(ApiKey, &[(ErrorCode, Driven)])] = &[
         (E::NotCoordinator, Test("broker/src/request/share_errors_tests.rs")),
         (E::CoordinatorLoadInProgress, Test("broker/src/request/share_errors_tests.rs")),
     ]),
+    (ApiKey::GetTelemetrySubscriptions, &[
+        (E::ThrottlingQuotaExceeded, Here),
+    ]),
+    (ApiKey::PushTelemetry, &[
+        (E::InvalidRequest, Here),
+        (E::ThrottlingQuotaExceeded, Here),
+        (E::UnknownSubscriptionId, Here),
+        (E::UnsupportedCompressionType, Here),
+        (E::TelemetryTooLarge, Here),
+        (E::InvalidRecord, Here),
+    ]),
     (ApiKey::ListConfigResources, &[
         (E::ClusterAuthorizationFailed, Here),
         (E::UnsupportedVersion, Here),

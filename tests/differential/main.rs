@@ -22,5 +22,6 @@ mod normal;
 #[allow(dead_code)]
 #[path = "../process/raw.rs"]
 mod raw;
+mod receiver;
 mod run;
 mod scene;

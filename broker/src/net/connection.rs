@@ -125,10 +125,10 @@ impl<S: AsyncRead + SendFile> Connection<S> {
             Some(running) => {
                 tokio::spawn(async move {
                     drop(running.work.await);
-                    broker.share_disconnected(connection);
+                    broker.disconnected(connection);
                 });
             }
-            None => broker.share_disconnected(connection),
+            None => broker.disconnected(connection),
         }
         reason
     }

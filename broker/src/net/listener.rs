@@ -150,6 +150,7 @@ async fn converse<S: AsyncRead + SendFile>(
     closed: oneshot::Receiver<CloseReason>,
 ) -> CloseReason {
     let mut session = Session::new(ticket.id, shared.name.clone(), Principal::anonymous(), peer.ip());
+    session.client_port = Some(peer.port());
     let gate = match shared.role {
         Role::Brokers(cluster_id) => match member_of(certificate.as_ref(), cluster_id) {
             Some(member) => {

@@ -458,7 +458,7 @@ async fn settings_of_what_is_not_there_are_refused() {
         (4, "1", "InvalidRequest"),
         (4, "x", "InvalidRequest"),
         (32, "", "InvalidRequest"),
-        (16, "m", "InvalidRequest"),
+        (16, "", "InvalidRequest"),
         (8, "1", "InvalidRequest"),
         (3, "x", "InvalidRequest"),
     ] {

@@ -63,6 +63,8 @@ pub const ANNOUNCED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ExpireDelegationToken, 1, 2),
     (ApiKey::DescribeDelegationToken, 1, 3),
     (ApiKey::UnregisterBroker, 0, 0),
+    (ApiKey::GetTelemetrySubscriptions, 0, 0),
+    (ApiKey::PushTelemetry, 0, 0),
     (ApiKey::ListConfigResources, 0, 1),
     (ApiKey::UpdateFeatures, 0, 2),
     (ApiKey::AddRaftVoter, 0, 1),

@@ -1,6 +1,6 @@
 //! ApiVersions: what this broker serves (KIP-35, KIP-511, KIP-584).
 
-use super::{ANNOUNCED, Context};
+use super::{ANNOUNCED, Context, Software};
 use crate::metadata::FEATURES;
 use flotilla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
@@ -11,8 +11,12 @@ use flotilla_protocol::{ApiKey, ErrorCode, Str};
 /// Answers what is served, and what is finalized.
 pub(super) async fn handle(ctx: &Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named = [&request.client_software_name, &request.client_software_version];
-    if ctx.version >= 3 && !named.into_iter().all(|name| is_software_name(name)) {
+    if ctx.version >= 3 && !named.iter().all(|name| is_software_name(name)) {
         return refusal(ErrorCode::InvalidRequest);
+    }
+    if ctx.version >= 3 {
+        let [name, version] = named;
+        *ctx.session.software.lock() = Software::named(name, version);
     }
     let latest = ctx.broker.metadata.latest();
     let supported_features = FEATURES

@@ -20,6 +20,7 @@ pub(super) enum Source {
     StaticBroker = 4,
     Default = 5,
     BrokerLogger = 6,
+    ClientMetrics = 7,
     Group = 8,
 }
 
@@ -164,6 +165,27 @@ pub(super) fn of_group<'a>(
     set: &'a BTreeMap<String, String>,
 ) -> impl Iterator<Item = Entry> + 'a {
     inherited(image, broker, settings::group_settings(), set, Source::Group)
+}
+
+/// The settings of a subscription to client metrics. What stands behind what is set is not told, as in Kafka.
+pub(super) fn of_client_metrics(set: &BTreeMap<String, String>) -> impl Iterator<Item = Entry> + '_ {
+    settings::client_metrics_settings().iter().map(|setting| {
+        let synonym = set.get(setting.name).map(|value| Synonym {
+            name: setting.name,
+            value: Some(value.clone()),
+            source: Source::ClientMetrics,
+        });
+        Entry {
+            setting,
+            value: set
+                .get(setting.name)
+                .cloned()
+                .or_else(|| setting.default.map(str::to_owned)),
+            source: synonym.as_ref().map_or(Source::Default, |set| set.source),
+            read_only: false,
+            synonyms: synonym.into_iter().collect(),
+        }
+    })
 }
 
 fn inherited<'a>(

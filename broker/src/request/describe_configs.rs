@@ -95,6 +95,14 @@ fn describe(
         Ok(proto::ResourceType::Group) => {
             config_entries::of_group(image, &ctx.broker, set(proto::ResourceType::Group)).collect()
         }
+        Ok(proto::ResourceType::ClientMetrics) if name.is_empty() => {
+            return Err(invalid(
+                "a subscription to client metrics needs a name".to_owned(),
+            ));
+        }
+        Ok(proto::ResourceType::ClientMetrics) => {
+            config_entries::of_client_metrics(set(proto::ResourceType::ClientMetrics)).collect()
+        }
         _ => return Err(invalid("resources of this type have no settings here".to_owned())),
     };
     Ok(entries

@@ -16,6 +16,9 @@ mod alter_share_group_offsets;
 mod alter_user_scram_credentials;
 mod announced;
 mod api_versions;
+mod client_metrics;
+#[cfg(test)]
+mod client_metrics_tests;
 mod config_entries;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
@@ -57,6 +60,7 @@ mod expire_delegation_token;
 pub(crate) mod fetch;
 pub(crate) mod fetch_sessions;
 mod find_coordinator;
+mod get_telemetry_subscriptions;
 mod heartbeat;
 mod init_producer_id;
 mod initialize_share_group_state;
@@ -77,6 +81,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod partition_view;
 mod produce;
+mod push_telemetry;
 mod quotas;
 #[cfg(test)]
 mod rare_errors_tests;
@@ -120,11 +125,12 @@ mod write_share_group_state;
 mod write_txn_markers;
 
 pub use announced::{ANNOUNCED, ANNOUNCED_TO_BROKERS, is_announced};
+pub use client_metrics::ClientMetrics;
 pub use context::{Context, OPERATIONS_NOT_ASKED};
 pub use fetch::ReplicaFetch;
 pub use fetch_sessions::FetchSessions;
 pub use quotas::{Meter, Quotas};
-pub use session::Session;
+pub use session::{Session, Software};
 pub(crate) use write_txn_markers::end_transactions;
 
 use flotilla_protocol::{
@@ -422,9 +428,9 @@ pub async fn answer(ctx: Context, api: ApiKey, body: Reader) -> Result<Answer, F
         ApiKey::ListConfigResources => {
             call.response(&list_config_resources::handle(&ctx, call.request(body)?).await)
         }
-        _ => Err(Failure::Unsupported {
-            api: api.to_string(),
-            version: ctx.version,
-        }),
+        ApiKey::GetTelemetrySubscriptions => {
+            call.response(&get_telemetry_subscriptions::handle(&ctx, call.request(body)?).await)
+        }
+        ApiKey::PushTelemetry => call.response(&push_telemetry::handle(&ctx, call.request(body)?).await),
     }
 }

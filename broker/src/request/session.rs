@@ -1,11 +1,32 @@
 //! Who stands behind a connection, as its requests see it.
 
 use crate::auth::Principal;
+use crate::client_metrics::{SOFTWARE_UNKNOWN, cut};
 use flotilla_protocol::BrokerId;
 use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// The library at the other end, as ApiVersions names it (KIP-511).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+}
+
+impl Software {
+    /// What is kept of what a client says of itself: no more than so many bytes of each.
+    #[must_use]
+    pub fn named(name: &str, version: &str) -> Self {
+        Self {
+            name: cut(name).into(),
+            version: cut(version).into(),
+        }
+    }
+}
 
 /// What is known of a connection. A new one takes its place when the client authenticates.
 #[derive(Clone, Debug)]
@@ -18,6 +39,8 @@ pub struct Session {
     pub principal: Principal,
     /// Where the client is.
     pub client_host: IpAddr,
+    /// Its port there; none in tests.
+    pub client_port: Option<u16>,
     /// The broker at the other end, proven by its certificate: only on the replication listener. A request that carries
     /// a replica id is taken from nobody else.
     pub peer_broker: Option<BrokerId>,
@@ -30,6 +53,8 @@ pub struct Session {
     pub client_address: Arc<str>,
     /// When the client asked for metadata last on this connection; at first, when the connection came.
     pub asked_metadata: Arc<Mutex<Instant>>,
+    /// The library of the client; unknown before it has said so.
+    pub software: Arc<Mutex<Software>>,
 }
 
 impl Session {
@@ -43,11 +68,13 @@ impl Session {
             listener,
             principal,
             client_host,
+            client_port: None,
             peer_broker: None,
             is_internal: false,
             by_token: false,
             client_address,
             asked_metadata: Arc::new(Mutex::new(Instant::now())),
+            software: Arc::new(Mutex::new(Software::named(SOFTWARE_UNKNOWN, SOFTWARE_UNKNOWN))),
         }
     }
 

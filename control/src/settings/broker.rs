@@ -326,6 +326,8 @@ broker_settings! {
     socket_request_max_bytes: i32 = "socket.request.max.bytes",
     /// The send buffer of a client's connection, in bytes; -1: the system's.
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
+    /// The most bytes that a client may push of its metrics at once, compressed as they are (KIP-714).
+    telemetry_max_bytes: i32 = "telemetry.max.bytes",
     /// How often transactions are looked for that are open for longer than their timeout, in milliseconds.
     transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms",
     /// The longest timeout that a transaction may ask for, in milliseconds.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::client_metrics_table::{SELECTORS, selector};
 use super::value::{Value, items};
 use super::{Allowed, Error, Kind, Scope, Setting, find, get};
 
@@ -14,15 +15,21 @@ impl Setting {
         if self.takes(value) {
             return Ok(());
         }
-        Err(Error::Value {
+        Err(self.refusal(value, self.expected()))
+    }
+
+    /// The refusal of a value, with what is expected instead, or what is wrong with it.
+    #[must_use]
+    pub fn refusal(&self, value: &str, expected: String) -> Error {
+        Error::Value {
             name: self.name,
             value: if self.sensitive() {
                 "[hidden]".to_owned()
             } else {
                 shortened(value)
             },
-            expected: self.expected(),
-        })
+            expected,
+        }
     }
 
     fn takes(&self, value: &str) -> bool {
@@ -60,6 +67,7 @@ impl Setting {
                     matches!(value, "earliest" | "latest")
                         || value.strip_prefix("by_duration:").and_then(duration_ms).is_some()
                 }
+                Allowed::ClientMatch => items(value).all(|item| selector(item).is_some()),
             }
     }
 
@@ -91,6 +99,7 @@ impl Setting {
             Allowed::OffsetReset => {
                 "earliest, latest or by_duration: with an ISO 8601 duration is expected, such as by_duration:PT1H".to_owned()
             }
+            Allowed::ClientMatch => format!("a list of selector=expression is expected; selectors are {}", words(&SELECTORS)),
         }
     }
 }
@@ -197,6 +206,17 @@ pub fn check_group(config: &BTreeMap<String, String>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether these may be the settings of a subscription to client metrics. Whether an expression of `match` is a regular one is for the
+/// broker to say, which matches with it.
+///
+/// # Errors
+/// The first setting that is unknown or whose value is refused.
+pub fn check_client_metrics(config: &BTreeMap<String, String>) -> Result<(), Error> {
+    config
+        .iter()
+        .try_for_each(|(name, value)| get(Scope::ClientMetrics, name)?.check(value))
 }
 
 fn is_replica(item: &str) -> bool {

@@ -7,6 +7,8 @@
 mod broker;
 mod broker_table;
 mod check;
+mod client_metrics;
+mod client_metrics_table;
 mod group_table;
 mod nearest;
 mod password;
@@ -18,7 +20,8 @@ mod value;
 use std::fmt;
 
 pub use broker::BrokerSettings;
-pub use check::{check_broker, check_group, check_topic, duration_ms};
+pub use check::{check_broker, check_client_metrics, check_group, check_topic, duration_ms};
+pub use client_metrics::ClientMetricsConfig;
 pub use password::Password;
 pub use replica_selector::ReplicaSelector;
 pub use topic::{CleanupPolicy, Compression, FlushPolicy, ThrottledReplicas, TimestampType, TopicConfig};
@@ -55,6 +58,8 @@ pub enum Scope {
     Topic,
     /// A consumer, share or streams group.
     Group,
+    /// A subscription to metrics of clients (KIP-714).
+    ClientMetrics,
 }
 
 /// How a setting takes effect (KIP-226).
@@ -91,6 +96,8 @@ pub enum Allowed {
     ThrottledReplicas,
     /// `earliest`, `latest` or `by_duration:` with an ISO 8601 duration (KIP-1106).
     OffsetReset,
+    /// A list of selector=expression, which says what clients are meant (KIP-714).
+    ClientMatch,
 }
 
 /// One setting.
@@ -166,6 +173,7 @@ impl fmt::Display for Scope {
             Self::Broker => "broker",
             Self::Topic => "topic",
             Self::Group => "group",
+            Self::ClientMetrics => "client metrics",
         })
     }
 }
@@ -214,6 +222,7 @@ impl Setting {
             Scope::Broker => broker::DOCS,
             Scope::Topic => topic::DOCS,
             Scope::Group => group_table::DOCS,
+            Scope::ClientMetrics => client_metrics_table::DOCS,
         };
         docs.iter()
             .find(|(name, _)| *name == self.name)
@@ -274,10 +283,10 @@ pub fn get(scope: Scope, name: &str) -> Result<&'static Setting, Error> {
     })
 }
 
-/// The first setting of this name: of a broker, else of a topic, else of a group.
+/// The first setting of this name: of a broker, else of a topic, of a group, of a subscription to client metrics.
 #[must_use]
 pub fn lookup(name: &str) -> Option<&'static Setting> {
-    [Scope::Broker, Scope::Topic, Scope::Group]
+    [Scope::Broker, Scope::Topic, Scope::Group, Scope::ClientMetrics]
         .into_iter()
         .find_map(|scope| find(scope, name))
 }
@@ -289,6 +298,7 @@ pub fn settings(scope: Scope) -> &'static [Setting] {
         Scope::Broker => broker_table::SETTINGS,
         Scope::Topic => topic_table::SETTINGS,
         Scope::Group => group_table::SETTINGS,
+        Scope::ClientMetrics => client_metrics_table::SETTINGS,
     }
 }
 
@@ -308,6 +318,12 @@ pub fn broker_settings() -> &'static [Setting] {
 #[must_use]
 pub fn group_settings() -> &'static [Setting] {
     settings(Scope::Group)
+}
+
+/// All settings of a subscription to client metrics, by name.
+#[must_use]
+pub fn client_metrics_settings() -> &'static [Setting] {
+    settings(Scope::ClientMetrics)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[test]
 fn tables_are_sorted_so_that_a_search_finds_every_setting() {
-    for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
+    for scope in [Scope::Broker, Scope::Topic, Scope::Group, Scope::ClientMetrics] {
         for setting in settings(scope) {
             assert_eq!(find(scope, setting.name), Some(setting), "{}", setting.name);
         }
@@ -21,7 +21,7 @@ fn tables_are_sorted_so_that_a_search_finds_every_setting() {
 
 #[test]
 fn every_default_is_a_value_that_its_setting_takes() {
-    for scope in [Scope::Broker, Scope::Topic, Scope::Group] {
+    for scope in [Scope::Broker, Scope::Topic, Scope::Group, Scope::ClientMetrics] {
         for setting in settings(scope) {
             if let Some(default) = setting.default {
                 assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
@@ -290,4 +290,82 @@ fn settings_without_effect_have_no_doc_and_the_others_do() {
         find(Scope::Topic, "flush.ms").map(Setting::doc),
         Some("After how many milliseconds the log is synced, with either flush policy.")
     );
+}
+
+#[test]
+fn subscription_to_client_metrics_is_resolved_from_what_is_set() {
+    assert_eq!(
+        ClientMetricsConfig::resolve(&map(&[])),
+        ClientMetricsConfig {
+            metrics: Vec::new(),
+            interval_ms: 300_000,
+            selectors: Vec::new(),
+        }
+    );
+    let set = map(&[
+        ("interval.ms", "100"),
+        ("match", "client_id=a.*, client_source_port=[0-9]+"),
+        ("metrics", "org.apache.kafka.producer. ,*"),
+    ]);
+    assert_eq!(check_client_metrics(&set), Ok(()));
+    let config = ClientMetricsConfig::resolve(&set);
+    assert_eq!(config.metrics, ["org.apache.kafka.producer.", "*"]);
+    assert_eq!(config.interval_ms, 100);
+    let selectors = [("client_id", "a.*"), ("client_source_port", "[0-9]+")];
+    assert_eq!(
+        config.selectors,
+        selectors.map(|(name, of)| (name, of.to_owned()))
+    );
+}
+
+#[test]
+fn settings_of_client_metrics_are_refused_with_what_is_expected() {
+    let interval = "a whole number from 100 to 3600000 is expected";
+    let selectors = "a list of selector=expression is expected; selectors are client_id, client_instance_id, client_software_name, \
+                     client_software_version, client_source_address, client_source_port";
+    for (name, value, refused) in [
+        (
+            "intervals",
+            "100",
+            "unknown client metrics setting `intervals`; did you mean `interval.ms`?".to_owned(),
+        ),
+        (
+            "interval.ms",
+            "99",
+            format!("`interval.ms` cannot be `99`: {interval}"),
+        ),
+        (
+            "interval.ms",
+            "3600001",
+            format!("`interval.ms` cannot be `3600001`: {interval}"),
+        ),
+        (
+            "match",
+            "user=x",
+            format!("`match` cannot be `user=x`: {selectors}"),
+        ),
+        (
+            "match",
+            "client_id",
+            format!("`match` cannot be `client_id`: {selectors}"),
+        ),
+        (
+            "match",
+            "client_id=",
+            format!("`match` cannot be `client_id=`: {selectors}"),
+        ),
+        (
+            "match",
+            "client_id=a=b",
+            format!("`match` cannot be `client_id=a=b`: {selectors}"),
+        ),
+        (
+            "match",
+            "client_id=a,",
+            format!("`match` cannot be `client_id=a,`: {selectors}"),
+        ),
+    ] {
+        let error = check_client_metrics(&map(&[(name, value)])).expect_err(value);
+        assert_eq!(error.to_string(), refused);
+    }
 }

@@ -24,14 +24,24 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// The records of a batch, as [`super::Records`] reads them. Borrows where nothing is compressed.
 ///
 /// # Errors
-/// [`BatchError::UnknownCompression`], [`BatchError::Compression`] where the payload is broken, and
-/// [`BatchError::DecompressedTooLarge`] beyond `bytes_max`.
+/// [`BatchError::UnknownCompression`], and those of [`expand`].
 pub fn decompress<'a>(
     header: &BatchHeader,
     payload: &'a [u8],
     bytes_max: usize,
 ) -> Result<Cow<'a, [u8]>, BatchError> {
-    let compression = header.compression()?;
+    expand(header.compression()?, payload, bytes_max)
+}
+
+/// What was compressed, as it was before. Borrows where nothing is compressed.
+///
+/// # Errors
+/// [`BatchError::Compression`] where the payload is broken, and [`BatchError::DecompressedTooLarge`] beyond `bytes_max`.
+pub fn expand(
+    compression: Compression,
+    payload: &[u8],
+    bytes_max: usize,
+) -> Result<Cow<'_, [u8]>, BatchError> {
     let broken = |error: io::Error| BatchError::Compression(compression, error.to_string());
     let out = match compression {
         Compression::None if payload.len() > bytes_max => {

@@ -12,6 +12,7 @@ use crate::case::{Case, case};
 /// Kinds of resources, as these APIs count.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = 32;
 const MADE_UP: i8 = 77;
 /// What is done with one setting.
@@ -80,6 +81,15 @@ fn describe() -> Vec<Case> {
         }),
         case("a setting of a group", E::None, |at| {
             Ok(of(GROUP, at.name(), Some(&["consumer.session.timeout.ms"])))
+        }),
+        case("client metrics", E::None, |at| {
+            Ok(DescribeConfigsRequest {
+                include_synonyms: true,
+                ..of(CLIENT_METRICS, at.name(), None)
+            })
+        }),
+        case("client metrics without a name", E::InvalidRequest, |_| {
+            Ok(of(CLIENT_METRICS, "".into(), None))
         }),
         case("an unknown topic", E::UnknownTopicOrPartition, |at| {
             Ok(of(TOPIC, at.name(), None))
@@ -268,6 +278,48 @@ fn alter_incrementally() -> Vec<Case> {
             let setting = "consumer.heartbeat.interval.ms";
             Ok(changed(GROUP, at.name(), SET, setting, Some("6000")))
         }),
+        case("client metrics, only checked", E::None, |at| {
+            Ok(IncrementalAlterConfigsRequest {
+                validate_only: true,
+                ..changed(CLIENT_METRICS, at.name(), SET, "match", Some("client_id=a.*"))
+            })
+        }),
+        case("client metrics without a name", E::InvalidRequest, |_| {
+            Ok(changed(CLIENT_METRICS, "".into(), SET, "metrics", Some("*")))
+        }),
+        case("client metrics too often", E::InvalidRequest, |at| {
+            Ok(changed(CLIENT_METRICS, at.name(), SET, "interval.ms", Some("99")))
+        }),
+        case("client metrics in no time at all", E::InvalidConfig, |at| {
+            Ok(changed(
+                CLIENT_METRICS,
+                at.name(),
+                SET,
+                "interval.ms",
+                Some("soon"),
+            ))
+        }),
+        case(
+            "a setting of client metrics that there is not",
+            E::InvalidRequest,
+            |at| Ok(changed(CLIENT_METRICS, at.name(), SET, "made.up", Some("5000"))),
+        ),
+        case("client metrics of whom there is not", E::InvalidConfig, |at| {
+            Ok(changed(CLIENT_METRICS, at.name(), SET, "match", Some("user=a")))
+        }),
+        case(
+            "client metrics of an expression that is none",
+            E::InvalidConfig,
+            |at| {
+                Ok(changed(
+                    CLIENT_METRICS,
+                    at.name(),
+                    SET,
+                    "match",
+                    Some("client_id=("),
+                ))
+            },
+        ),
         case("added to what is no list", E::InvalidConfig, |at| {
             let topic = at.topic()?;
             Ok(changed(TOPIC, topic.name, APPEND, "retention.ms", Some("5000")))
@@ -331,6 +383,10 @@ fn alter_incrementally() -> Vec<Case> {
             Ok(changed(BROKER, "0".into(), SET, "log.retention.ms", Some("5000")))
         })
         .by_nobody(),
+        case("client metrics, by nobody", E::ClusterAuthorizationFailed, |at| {
+            Ok(changed(CLIENT_METRICS, at.name(), SET, "metrics", Some("*")))
+        })
+        .by_nobody(),
         case("a group, by nobody", E::GroupAuthorizationFailed, |at| {
             let setting = "consumer.heartbeat.interval.ms";
             Ok(changed(GROUP, at.name(), SET, setting, Some("6000")))
@@ -341,7 +397,6 @@ fn alter_incrementally() -> Vec<Case> {
 
 fn list() -> Vec<Case> {
     use ErrorCode as E;
-    const CLIENT_METRICS: i8 = 16;
     let of = |resource_types| ListConfigResourcesRequest { resource_types };
     vec![
         case("client metrics", E::None, move |_| Ok(of(Vec::new()))).versions(0..=0),

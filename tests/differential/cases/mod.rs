@@ -12,6 +12,7 @@ mod share_groups;
 mod share_records;
 mod share_states;
 mod streams_groups;
+mod telemetry;
 mod tokens;
 mod topics;
 mod transactions;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Case> {
         streams_groups::cases(),
         transactions::cases(),
         configs::cases(),
+        telemetry::cases(),
         security::cases(),
         tokens::cases(),
         quotas::cases(),

@@ -9,10 +9,6 @@ use crate::case::{Case, Expected, case, raw};
 pub fn cases() -> Vec<Case> {
     let mut cases = api_versions();
     for api in (0..=i16::from(u8::MAX)).filter_map(|key| ApiKey::try_from(key).ok()) {
-        // Kafka announces these only with a plugin.
-        if matches!(api, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry) {
-            continue;
-        }
         if api != ApiKey::ApiVersions {
             cases.push(unreadable(api, "a version that there is not", |_| i16::MAX));
         }

@@ -1,4 +1,4 @@
-//! Settings of topics, brokers and groups (KIP-226, KIP-339).
+//! Settings of topics, brokers, groups and subscriptions to client metrics (KIP-226, KIP-339, KIP-714).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,7 @@ use flotilla_protocol::BrokerId;
 
 use super::change::Change;
 use super::{Draft, Refused, item, of_items, refuse};
+use crate::client_metrics;
 use crate::metadata::{Broker, ResourceType};
 
 const MIN_ISR: &str = "min.insync.replicas";
@@ -51,13 +52,29 @@ fn alter_one(draft: &mut Draft<'_, '_>, request: &ResourceConfigs) -> Result<(),
         Scope::Topic => settings::check_topic(&next),
         Scope::Broker => settings::check_broker(&changed),
         Scope::Group => settings::check_group(&next),
+        Scope::ClientMetrics => {
+            settings::check_client_metrics(&next).and_then(|()| client_metrics::check_match(&next))
+        }
     }
-    .map_err(|error| refuse(Refusal::InvalidConfig, error.to_string()))?;
+    .map_err(|error| refuse(refusal_of(scope, &error), error.to_string()))?;
     if scope == Scope::Broker {
         check_dynamic(name, &now, &next)?;
     }
     write(draft, resource, name, &now, &next);
     Ok(())
+}
+
+/// Kafka calls what is wrong with a setting of a subscription to client metrics the request's fault, but for what `match` cannot be.
+fn refusal_of(scope: Scope, error: &settings::Error) -> Refusal {
+    match error {
+        settings::Error::Unknown { .. } if scope == Scope::ClientMetrics => Refusal::InvalidRequest,
+        settings::Error::Value { name, value, .. }
+            if *name == "interval.ms" && value.parse::<i32>().is_ok() =>
+        {
+            Refusal::InvalidRequest
+        }
+        _ => Refusal::InvalidConfig,
+    }
 }
 
 fn owned((key, value): (&String, &String)) -> (String, String) {
@@ -142,7 +159,12 @@ fn scope(draft: &Draft<'_, '_>, resource: ResourceType, name: &str) -> Result<Sc
             "the settings of a group need the group's name",
         )),
         ResourceType::Group => Ok(Scope::Group),
-        ResourceType::ClientMetrics | ResourceType::UnknownResource => Err(refuse(
+        ResourceType::ClientMetrics if name.is_empty() => Err(refuse(
+            Refusal::InvalidRequest,
+            "a subscription to client metrics needs a name",
+        )),
+        ResourceType::ClientMetrics => Ok(Scope::ClientMetrics),
+        ResourceType::UnknownResource => Err(refuse(
             Refusal::InvalidRequest,
             "this type of resource has no settings here",
         )),

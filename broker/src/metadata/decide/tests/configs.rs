@@ -187,13 +187,65 @@ fn groups_have_settings_and_unknown_resources_have_none() {
         [" InvalidRequest: the settings of a group need the group's name"]
     );
     assert_eq!(
-        fleet.set(ClientMetrics, "m", "interval.ms", Some("1")),
-        ["m InvalidRequest: this type of resource has no settings here"]
-    );
-    assert_eq!(
         fleet.set(Topic, "x", "retention.ms", Some("1")),
         ["x UnknownTopic: topic `x` does not exist"]
     );
+}
+
+#[test]
+fn subscriptions_to_client_metrics_come_and_go_with_their_settings() {
+    let mut fleet = Fleet::with_topic("1");
+    assert_eq!(
+        fleet.set(ClientMetrics, "m", "interval.ms", Some("100")),
+        ["config ClientMetrics `m` interval.ms=100", "m done"]
+    );
+    assert_eq!(
+        fleet.set(ClientMetrics, "m", "match", Some("client_id=a.*")),
+        ["config ClientMetrics `m` match=client_id=a.*", "m done"]
+    );
+    assert_eq!(
+        fleet.set(ClientMetrics, "m", "interval.ms", None),
+        ["config ClientMetrics `m` interval.ms=(none)", "m done"]
+    );
+    assert_eq!(
+        fleet.set(ClientMetrics, "m", "match", None),
+        ["config ClientMetrics `m` match=(none)", "m done"]
+    );
+}
+
+#[test]
+fn wrong_subscriptions_to_client_metrics_are_refused_as_kafka_does() {
+    let mut fleet = Fleet::with_topic("1");
+    let interval = "a whole number from 100 to 3600000 is expected";
+    for (name, key, value, refused) in [
+        ("", "metrics", "*", " InvalidRequest: a subscription to client metrics needs a name".to_owned()),
+        (
+            "m",
+            "interval",
+            "5",
+            "m InvalidRequest: unknown client metrics setting `interval`; did you mean `interval.ms`?".to_owned(),
+        ),
+        (
+            "m",
+            "interval.ms",
+            "99",
+            format!("m InvalidRequest: `interval.ms` cannot be `99`: {interval}"),
+        ),
+        (
+            "m",
+            "interval.ms",
+            "soon",
+            format!("m InvalidConfig: `interval.ms` cannot be `soon`: {interval}"),
+        ),
+        (
+            "m",
+            "match",
+            "client_id=(",
+            "m InvalidConfig: `match` cannot be `client_id=(`: the expression of client_id is wrong: unclosed group".to_owned(),
+        ),
+    ] {
+        assert_eq!(fleet.set(ClientMetrics, name, key, Some(value)), [refused]);
+    }
 }
 
 #[test]
