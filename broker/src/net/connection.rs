@@ -36,8 +36,6 @@ const UNSENT_BYTES_MAX: usize = 64 * 1024;
 const ANSWERS_TOGETHER_MAX: usize = 16;
 /// The segments of one write.
 const SEGMENTS_MAX: usize = 64;
-/// The largest frame before authentication.
-const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
 
 type Panic = Box<dyn Any + Send>;
 type Guarded<T> = BoxFuture<'static, Result<T, Panic>>;
@@ -275,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (self.shared.frame_bytes_max, self.shared.budget.as_ref())
         } else {
             (
-                UNAUTHENTICATED_FRAME_BYTES_MAX,
+                self.shared.unauthenticated_frame_bytes_max,
                 Some(&self.shared.unauthenticated_budget),
             )
         };
