@@ -189,6 +189,10 @@ lint-chart:
 crds-generate:
     cargo run --quiet --package flotilla-crds --bin crds-generate
 
+# Write the document of every setting from the tables of settings
+settings-generate:
+    cargo run --quiet --package flotilla-control --bin settings-generate
+
 # Write the Rust of Kafka's messages from the definitions in the kafka-clients jar (needs Maven, unzip and rustfmt)
 protocol-generate:
     mvn --quiet dependency:copy -Dartifact=org.apache.kafka:kafka-clients:{{ kafka_version }} -DoutputDirectory={{ cache }}

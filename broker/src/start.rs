@@ -90,7 +90,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
     let telemetry = Telemetry::default();
     let sockets = Sockets::open(&config)?;
     drop(net::bind("control", config.control.bind)?);
-    let admin_socket = net::listen(net::bind("admin", config.admin.bind)?, "admin")?;
+    let admin_socket = net::listen(net::bind("admin", config.admin.bind)?, "admin", net::BACKLOG)?;
     let admin_address = admin_socket.local_addr().unwrap_or(config.admin.bind);
     let admin = Admin {
         telemetry: telemetry.clone(),
@@ -112,21 +112,23 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
     let replicas = recover(&config, volumes, incarnation, &telemetry).await?;
     let led = replicas.clone();
     coordination.answer_log_ends(Arc::new(move |topic_id| led_ends(&led, topic_id)));
-    let (partitions, leadership) = of_replicas(&replicas, group::TOPIC);
+    let (partitions, leadership) = of_replicas(&replicas, group::TOPIC, settings.offsets_load_buffer_size);
     let (groups, _) = Groups::new(
         metadata.clone(),
         partitions,
         coordinator_runtime::config(&settings),
     );
     tasks.0.push(tokio::spawn(groups.clone().run(leadership)));
-    let (partitions, leadership) = of_replicas(&replicas, transaction::TOPIC);
+    let read_bytes = settings.transaction_state_log_load_buffer_size;
+    let (partitions, leadership) = of_replicas(&replicas, transaction::TOPIC, read_bytes);
     let (transactions, errands) = Transactions::new(
         metadata.clone(),
         partitions,
         coordinator_runtime::transaction_config(&settings),
     );
     tasks.0.push(tokio::spawn(transactions.clone().run(leadership)));
-    let (partitions, leadership) = of_replicas(&replicas, share::TOPIC);
+    let read_bytes = settings.share_coordinator_load_buffer_size;
+    let (partitions, leadership) = of_replicas(&replicas, share::TOPIC, read_bytes);
     let (share_states, _) = ShareStates::new(
         metadata.clone(),
         partitions,
@@ -138,6 +140,7 @@ pub async fn start(config: BrokerConfig, level: log::Level) -> Result<Running, S
         config.broker_id,
         coordination.tls(),
         coordination.connections(),
+        net::above_zero(settings.replica_socket_receive_buffer_bytes),
     ));
     let dial_peer: Arc<dyn DialPeer> = dial.clone();
     let courier = Courier::new(&metadata, &dial_peer);

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod mutations;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

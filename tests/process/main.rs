@@ -26,6 +26,7 @@ mod raw;
 mod records;
 mod roll;
 mod security;
+mod settings;
 mod share_groups;
 mod startup;
 mod throttle;

@@ -151,6 +151,17 @@ fn configuration_that_is_wrong_is_refused_by_file_and_line() {
         said.contains("refused.yaml:") && said.contains("brokerIdd"),
         "{said}"
     );
+    let threads = configuration.replace("settings:\n", "settings:\n  num.io.threads: \"16\"\n");
+    assert_ne!(threads, configuration, "it has settings");
+    let said = refused(&fleet.data(), &threads);
+    assert!(
+        said.contains("refused.yaml")
+            && said.contains(
+                "`num.io.threads` cannot be `16`: listeners, requests and upkeep share one thread for each processor: there are no \
+                 pools to size. Leave it out, or at Kafka's default `8`"
+            ),
+        "{said}"
+    );
     let said = refused(&fleet.data(), "clusterId: nonsense\n");
     assert!(said.contains("refused.yaml"), "{said}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flotilla_control::settings::IfSet;
 use flotilla_protocol::Offset;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -15,23 +16,43 @@ use crate::replica::{
     self, Acks, AppendError, LeadershipChange, Marker, Origin, PartitionKey, Replicas, Unavailable, Upto,
 };
 
-/// Size of the pieces that a log is loaded in: one of them is in memory at a time.
+/// Size of the pieces that a log is loaded in where nothing is set: one of them is in memory at a time.
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
 /// See [`of_replicas`].
-pub(super) struct OfReplicas(pub(super) Arc<Replicas>);
+pub(super) struct OfReplicas {
+    replicas: Arc<Replicas>,
+    /// A log is read in pieces of so many bytes, or of one batch where that is larger.
+    read_bytes_max: usize,
+}
 
-/// Both sides that [`super::Coordinators`] need: the partitions, and what this broker is to those of a topic.
+impl OfReplicas {
+    /// Where nothing is set.
+    pub(super) fn new(replicas: Arc<Replicas>) -> Self {
+        Self {
+            replicas,
+            read_bytes_max: READ_BYTES_MAX,
+        }
+    }
+}
+
+/// Both sides that [`super::Coordinators`] need: the partitions, and what this broker is to those of a topic. `read_bytes` is the size
+/// of the pieces that their logs are loaded in: `offsets.load.buffer.size` and its like.
 #[must_use]
 pub fn of_replicas(
     replicas: &Arc<Replicas>,
     topic: &str,
+    read_bytes: IfSet<i32>,
 ) -> (Arc<dyn Partitions>, BoxStream<'static, Leadership>) {
     let changes = replicas.leadership(topic);
     let leadership = stream::unfold(changes, |mut changes: mpsc::UnboundedReceiver<_>| async {
         changes.recv().await.map(|change| (translate(&change), changes))
     });
-    (Arc::new(OfReplicas(replicas.clone())), leadership.boxed())
+    let mut partitions = OfReplicas::new(replicas.clone());
+    if let Some(set) = read_bytes.0.and_then(|bytes| usize::try_from(bytes).ok()) {
+        partitions.read_bytes_max = set;
+    }
+    (Arc::new(partitions), leadership.boxed())
 }
 
 fn translate(change: &LeadershipChange) -> Leadership {
@@ -58,7 +79,7 @@ impl Partitions for OfReplicas {
             leader_epoch: place.leader_epoch,
             guard,
         };
-        match self.0.append(key(place), &batch, Acks::All, origin) {
+        match self.replicas.append(key(place), &batch, Acks::All, origin) {
             Ok(appended) => Ok(appended.last_offset.plus(1)),
             Err(error) => Err(refusal(&error)),
         }
@@ -73,7 +94,7 @@ impl Partitions for OfReplicas {
             is_bumped: marker.is_bumped,
         };
         let marked = self
-            .0
+            .replicas
             .end_transaction(key(place), &marker, Some(place.leader_epoch));
         match marked {
             Ok(marked) => Ok(marked.end),
@@ -82,7 +103,7 @@ impl Partitions for OfReplicas {
     }
 
     fn wait_committed(&self, place: Place, end: Offset) -> BoxFuture<'static, Result<(), WriteError>> {
-        let replicas = self.0.clone();
+        let replicas = self.replicas.clone();
         Box::pin(async move {
             let committed = match replicas.commit_of(key(place), place.leader_epoch, end) {
                 Ok(commit) => commit.outcome().await,
@@ -97,10 +118,10 @@ impl Partitions for OfReplicas {
     }
 
     fn read(&self, place: Place, from: Offset) -> BoxFuture<'static, Result<Chunk, ReadError>> {
-        let replicas = self.0.clone();
+        let (replicas, read_bytes_max) = (self.replicas.clone(), self.read_bytes_max);
         Box::pin(async move {
             let part = replicas
-                .read(key(place), from, READ_BYTES_MAX, Upto::LogEnd)
+                .read(key(place), from, read_bytes_max, Upto::LogEnd)
                 .await;
             // Looked at afterwards: what was read is this epoch's log if it still leads now.
             if replicas.led(key(place)) != Some(place.leader_epoch) {
@@ -137,7 +158,8 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use flotilla_protocol::{BrokerId, PartitionIndex, Uuid};
+    use flotilla_protocol::records::parse_batches;
+    use flotilla_protocol::{BrokerId, LeaderEpoch, PartitionIndex, Uuid};
 
     use super::*;
     use crate::coordination::{Indexed, Publisher};
@@ -195,7 +217,7 @@ mod tests {
             index: 1,
             image: image.clone(),
         });
-        let (partitions, leadership) = of_replicas(&replicas, TOPIC);
+        let (partitions, leadership) = of_replicas(&replicas, TOPIC, IfSet(None));
         let (groups, _) = Groups::new(metadata, partitions, Config::default());
         tokio::spawn(groups.clone().run(leadership));
         replicas.apply(&image);
@@ -216,6 +238,27 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(10), reached)
                 .await
                 .expect("in time");
+        }
+
+        /// In how many pieces the log of the groups is read that a load would read.
+        async fn pieces(&self, read_bytes: IfSet<i32>) -> usize {
+            let (partitions, _) = of_replicas(&self.replicas, TOPIC, read_bytes);
+            let place = Place {
+                topic_id: Uuid([NUMBER; 16]),
+                partition: PartitionIndex(0),
+                leader_epoch: LeaderEpoch(1),
+            };
+            let mut from = Offset(0);
+            for pieces in 0.. {
+                let chunk = partitions.read(place, from).await.expect("it can be read");
+                let parts = chunk.batches.iter().flat_map(|part| parse_batches(part));
+                let Some(last) = parts.last() else {
+                    return pieces;
+                };
+                let (_, header, _) = last.expect("a batch");
+                from = header.next_offset();
+            }
+            unreachable!("a log ends")
         }
 
         async fn offset(&self) -> i64 {
@@ -253,6 +296,8 @@ mod tests {
             );
         }
         assert_eq!(first.offset().await, 3);
+        assert_eq!(first.pieces(IfSet(None)).await, 1);
+        assert_eq!(first.pieces(IfSet(Some(1))).await, 3, "a batch at a time");
         // Another broker leads: what is asked here is sent there.
         first.replicas.apply(&Arc::new(image(1, 1, 2)));
         first

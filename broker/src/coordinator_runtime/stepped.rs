@@ -43,7 +43,7 @@ impl Stepped {
     #[must_use]
     pub fn new(replicas: &Arc<Replicas>, config: Config) -> Self {
         Self {
-            partitions: Arc::new(OfReplicas(replicas.clone())),
+            partitions: Arc::new(OfReplicas::new(replicas.clone())),
             changes: replicas.leadership(TOPIC),
             config,
             now_ms: Arc::default(),

@@ -1,5 +1,6 @@
 //! Adding batches at the end of the log, and going on to the next segment.
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -205,8 +206,8 @@ impl Log {
             .expect("a segment was just begun if there was none");
         let path = FileKind::Log.path(&self.dir, active.base);
         let start = active.size_bytes;
-        let (end, segment_bytes) = (start + bytes.len() as u64, u64::from(self.config.segment_bytes));
-        reserve(&*self.storage.disk, &path, active, end, segment_bytes);
+        let end = start + bytes.len() as u64;
+        reserve(&*self.storage.disk, &path, active, end, &self.config);
         if let Err(source) = self.storage.disk.write_at(&path, start, bytes) {
             // What was written of it must not be found behind what comes next.
             self.failed = self.storage.disk.truncate(&path, start).is_err();
@@ -258,9 +259,21 @@ impl Log {
             now_ms.saturating_sub(active.created_ms)
         };
         active.size_bytes + size > u64::from(self.config.segment_bytes)
-            || waited_ms > self.config.segment_ms_max()
+            || waited_ms > self.config.segment_ms_max() - self.jitter_ms(active.base)
             || active.indexes.is_full(self.config.segment_index_bytes)
             || last.0 - active.base.0 > i64::from(i32::MAX)
+    }
+
+    /// By how much sooner a segment is ended (`segment.jitter.ms`), so that many logs that began together do not end their segments
+    /// together. It follows from the names of log and segment: that makes it another one for each, and the same after a restart.
+    fn jitter_ms(&self, base: Offset) -> i64 {
+        let most = self.config.segment_jitter_ms.min(self.config.segment_ms_max());
+        if most <= 0 {
+            return 0;
+        }
+        let name = self.dir.file_name().map_or(&[][..], OsStr::as_encoded_bytes);
+        let drawn = crc32c::crc32c_append(crc32c::crc32c(name), &base.0.to_be_bytes());
+        i64::from(drawn) % most
     }
 
     /// Ends the active segment, durably, and begins the next.

@@ -102,8 +102,12 @@ pub struct Config {
     pub segment_bytes: u32,
     /// `segment.ms`: a segment whose first record is older than the one that comes is ended.
     pub segment_ms: i64,
+    /// `segment.jitter.ms`: by up to so much sooner it is ended, differently for each segment.
+    pub segment_jitter_ms: i64,
     /// `segment.index.bytes`: a segment whose index is full is ended.
     pub segment_index_bytes: u32,
+    /// `preallocate`: room for all of a segment is set aside with its first batch.
+    pub preallocate: bool,
     /// `index.interval.bytes`: bytes of log between two entries of an index.
     pub index_interval_bytes: u32,
     /// Whether `cleanup.policy` contains `delete`.
@@ -133,7 +137,9 @@ impl Default for Config {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 168 * HOUR_MS,
+            segment_jitter_ms: 0,
             segment_index_bytes: 10 << 20,
+            preallocate: false,
             index_interval_bytes: 4096,
             delete: true,
             compact: false,

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::Config;
 use super::disk::Disk;
 use super::error::{During, Error};
 use super::segment::Active;
@@ -12,12 +13,18 @@ const FROM_BYTES: u64 = 1 << 20;
 /// What is set aside at a time at the most.
 const AHEAD_BYTES_MAX: u64 = 16 << 20;
 
-/// Sets room aside where the segment will end at `end`, beyond what is: for as much again as there is.
-pub(super) fn reserve(disk: &dyn Disk, path: &Path, active: &mut Active, end: u64, segment_bytes: u64) {
-    if end <= active.reserved_bytes || end < FROM_BYTES {
+/// Sets room aside where the segment will end at `end`, beyond what is: for as much again as there is, or for all that the segment
+/// may hold (`preallocate`).
+pub(super) fn reserve(disk: &dyn Disk, path: &Path, active: &mut Active, end: u64, config: &Config) {
+    if end <= active.reserved_bytes || (end < FROM_BYTES && !config.preallocate) {
         return;
     }
-    let to = end.saturating_add(end.min(AHEAD_BYTES_MAX)).min(segment_bytes);
+    let segment_bytes = u64::from(config.segment_bytes);
+    let to = if config.preallocate {
+        segment_bytes
+    } else {
+        end.saturating_add(end.min(AHEAD_BYTES_MAX)).min(segment_bytes)
+    };
     if to > end {
         disk.reserve(path, active.size_bytes..to);
         active.reserved_bytes = to;

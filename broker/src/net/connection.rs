@@ -34,8 +34,6 @@ const PIPELINED_MAX: usize = 64;
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 /// With so many segments not sent yet, no further request is looked for before they are.
 const ANSWERS_TOGETHER_MAX: usize = 16;
-/// The largest frame before authentication.
-const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
 
 type Panic = Box<dyn Any + Send>;
 type Guarded<T> = BoxFuture<'static, Result<T, Panic>>;
@@ -231,7 +229,7 @@ impl<S: AsyncRead + SendFile> Connection<S> {
             (self.shared.frame_bytes_max, self.shared.budget.as_ref())
         } else {
             (
-                UNAUTHENTICATED_FRAME_BYTES_MAX,
+                self.shared.unauthenticated_frame_bytes_max,
                 Some(&self.shared.unauthenticated_budget),
             )
         };

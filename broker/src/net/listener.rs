@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +51,9 @@ pub(super) async fn serve(
                 continue;
             }
         };
+        if !paced(&shared, &stop).await {
+            return;
+        }
         let address = peer.ip().to_canonical();
         let Some((ticket, closed)) = shared.registry.admit(address, limits(&shared, address)) else {
             shared.metrics.closed(CloseReason::Limit);
@@ -66,6 +70,21 @@ pub(super) async fn serve(
         let shared = shared.clone();
         tasks.spawn(serve_one(stream, peer, shared, ticket, closed).instrument(span));
     }
+}
+
+/// Waits until `max.connection.creation.rate` lets one more connection of clients in. Whether it does before `stop`.
+async fn paced(shared: &Shared, stop: &CancellationToken) -> bool {
+    while let Role::Clients = shared.role {
+        let rate = shared.broker.settings().max_connection_creation_rate;
+        let Some(wait) = shared.creation_rate.wait(rate, Instant::now()) else {
+            break;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return false,
+        }
+    }
+    true
 }
 
 fn limits(shared: &Shared, address: IpAddr) -> Limits {

@@ -1,12 +1,13 @@
 //! Listeners and connections: from sockets to requests, with TLS, SASL and the limits that keep one client from taking what
 //! all need.
 //!
-//! What a client can make the broker hold is bounded: a frame by `socket.request.max.bytes` (512 KiB before authentication), all
-//! frames in flight by `queued.max.request.bytes`, answers by taking no request while one is unsent, connections by
+//! What a client can make the broker hold is bounded: a frame by `socket.request.max.bytes` (`sasl.server.max.receive.size` before
+//! authentication), all frames in flight by `queued.max.request.bytes`, answers by taking no request while one is unsent, connections by
 //! `max.connections` and by half of the files that the process may open, handshakes and half-sent frames by time.
 
 mod budget;
 mod connection;
+mod creation_rate;
 mod gate;
 mod inbox;
 mod jwks;
@@ -16,17 +17,21 @@ mod read_ahead;
 mod registry;
 mod sasl;
 mod send_file;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
 
 pub use read_ahead::ReadAhead;
+pub(crate) use socket::above_zero;
+pub use socket::{BACKLOG, bind, listen};
 pub use tls::Error as TlsError;
 
 use crate::broker::Broker;
 use crate::metadata::changed_users;
 use crate::telemetry::{CloseReason, ListenerMetrics};
 use budget::Budget;
+use creation_rate::CreationRate;
 use flotilla_control::config::{self, Authentication, BrokerConfig};
 use flotilla_control::settings::BrokerSettings;
 use flotilla_protocol::Uuid;
@@ -46,8 +51,6 @@ const JWKS_URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
 const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// The same for clients that have not authenticated yet.
 const UNAUTHENTICATED_BYTES_MAX: usize = 32 << 20;
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
 /// How often certificates are looked at for changes.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 /// The name of the reserved listener between brokers, in logs and metrics.
@@ -63,6 +66,16 @@ pub enum Error {
         listener: String,
         /// Where it should listen.
         address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Its buffers cannot have the sizes that are set.
+    #[error(
+        "listener `{listener}`: its buffers cannot be sized as `socket.receive.buffer.bytes` and `socket.send.buffer.bytes` say: {source}"
+    )]
+    Buffers {
+        /// Its name.
+        listener: String,
         /// Why not.
         source: io::Error,
     },
@@ -102,45 +115,6 @@ fn advice(error: &io::Error) -> String {
     format!("{advice} ({error})")
 }
 
-/// Takes an address, without listening yet: a connection to it is refused.
-///
-/// # Errors
-/// [`Error::Bind`].
-pub fn bind(listener: &str, address: SocketAddr) -> Result<TcpSocket, Error> {
-    let open = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
-        // A broker that was killed a moment ago must not keep its own port from itself.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    open().map_err(|source| Error::Bind {
-        listener: listener.to_owned(),
-        address,
-        source,
-    })
-}
-
-/// Begins to listen.
-///
-/// # Errors
-/// [`Error::Bind`], where another process was faster.
-pub fn listen(socket: TcpSocket, listener: &str) -> Result<TcpListener, Error> {
-    let address = socket
-        .local_addr()
-        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    let failed = |source| Error::Bind {
-        listener: listener.to_owned(),
-        address,
-        source,
-    };
-    socket.listen(BACKLOG).map_err(failed)
-}
-
 /// The sockets of a broker, taken before anything else is touched, so that a port that is taken costs nothing.
 pub struct Sockets {
     clients: Vec<(config::Listener, TcpSocket, Option<Reloading>)>,
@@ -153,6 +127,7 @@ impl Sockets {
     /// # Errors
     /// The first listener that cannot be opened.
     pub fn open(config: &BrokerConfig) -> Result<Self, Error> {
+        let settings = BrokerSettings::resolve(&|name| config.setting(name).map(str::to_owned));
         let mut clients = Vec::new();
         for listener in &config.listeners {
             let wrong = |reason| Error::Config {
@@ -191,13 +166,19 @@ impl Sockets {
                 Some(files) => Some(load(
                     &listener.name,
                     Source::Clients(files.clone(), certificate(ways)),
+                    &settings,
                 )?),
                 None => None,
             };
-            clients.push((listener.clone(), bind(&listener.name, listener.bind)?, tls));
+            let socket = bind_sized(&listener.name, listener.bind, &settings)?;
+            clients.push((listener.clone(), socket, tls));
         }
-        let tls = load(REPLICATION_LISTENER, Source::Brokers(config.internal_tls.clone()))?;
-        let replication = bind(REPLICATION_LISTENER, config.replication.bind)?;
+        let tls = load(
+            REPLICATION_LISTENER,
+            Source::Brokers(config.internal_tls.clone()),
+            &settings,
+        )?;
+        let replication = bind_sized(REPLICATION_LISTENER, config.replication.bind, &settings)?;
         Ok(Self {
             clients,
             replication: (replication, tls),
@@ -218,8 +199,18 @@ impl Sockets {
     }
 }
 
-fn load(listener: &str, source: Source) -> Result<Reloading, Error> {
-    Reloading::load(source).map_err(|source| Error::Tls {
+/// Takes an address for connections whose buffers are sized as the settings say.
+fn bind_sized(listener: &str, address: SocketAddr, settings: &BrokerSettings) -> Result<TcpSocket, Error> {
+    let socket = bind(listener, address)?;
+    socket::size_buffers(&socket, settings).map_err(|source| Error::Buffers {
+        listener: listener.to_owned(),
+        source,
+    })?;
+    Ok(socket)
+}
+
+fn load(listener: &str, source: Source, settings: &BrokerSettings) -> Result<Reloading, Error> {
+    Reloading::load(source, &settings.ssl_enabled_protocols).map_err(|source| Error::Tls {
         listener: listener.to_owned(),
         source,
     })
@@ -282,6 +273,9 @@ struct Shared {
     budget: Option<Budget>,
     unauthenticated_budget: Budget,
     frame_bytes_max: usize,
+    unauthenticated_frame_bytes_max: usize,
+    /// One for all listeners of clients.
+    creation_rate: Arc<CreationRate>,
     idle_max: Option<Duration>,
 }
 
@@ -312,6 +306,10 @@ impl Net {
         let settings = broker.settings();
         let at_least = |bytes: i64| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
         let frame_bytes_max = at_least(settings.socket_request_max_bytes.into()).unwrap_or(1);
+        let unauthenticated_frame_bytes_max =
+            at_least(settings.sasl_server_max_receive_size.into()).unwrap_or(1);
+        let backlog = above_zero(settings.socket_listen_backlog_size).unwrap_or(BACKLOG);
+        let creation_rate = Arc::new(CreationRate::default());
         let budget =
             at_least(settings.queued_max_request_bytes).unwrap_or(REQUEST_BYTES_MAX.max(2 * frame_bytes_max));
         let idle_max = u64::try_from(settings.connections_max_idle_ms)
@@ -336,6 +334,8 @@ impl Net {
             budget: matches!(role, Role::Clients).then(|| budget.clone()),
             unauthenticated_budget: unauthenticated_budget.clone(),
             frame_bytes_max,
+            unauthenticated_frame_bytes_max,
+            creation_rate: creation_rate.clone(),
             idle_max,
         };
         let brokers = Role::Brokers(broker.config.cluster_id);
@@ -350,7 +350,7 @@ impl Net {
             ));
         }
         for (socket, shared) in listeners {
-            let socket = listen(socket, &shared.name)?;
+            let socket = listen(socket, &shared.name, backlog)?;
             let address = socket
                 .local_addr()
                 .map(|address| (shared.name.to_string(), address));
@@ -447,7 +447,7 @@ fn connections_max() -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Takes new certificates when the files change, for the handshakes from then on.
+/// Takes new certificates when the files change, and the versions of TLS that are set, for the handshakes from then on.
 async fn follow_certificates(shared: Arc<Shared>, stop: CancellationToken) {
     let show_expiry = || {
         if let Some(expires) = shared.tls.as_ref().and_then(Reloading::expires) {
@@ -463,13 +463,17 @@ async fn follow_certificates(shared: Arc<Shared>, stop: CancellationToken) {
         }
         let listener = shared.name.clone();
         let reading = shared.clone();
-        let reload = move || reading.tls.as_ref().map_or(Ok(false), Reloading::reload);
+        let reload = move || {
+            let settings = reading.broker.settings();
+            let tls = reading.tls.as_ref();
+            tls.map_or(Ok(false), |tls| tls.reload(&settings.ssl_enabled_protocols))
+        };
         match tokio::task::spawn_blocking(reload).await {
             Ok(Ok(changed)) => {
                 failed = false;
                 if changed {
                     show_expiry();
-                    tracing::info!(%listener, "new certificates are in use");
+                    tracing::info!(%listener, "new certificates or versions of TLS are in use");
                 }
             }
             Ok(Err(error)) => {

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -64,13 +65,14 @@ pub(super) enum Source {
     Brokers(InternalTls),
 }
 
-/// What the files hold: a configuration is made anew only when that changes.
+/// What the files hold, and the versions of TLS that are spoken: a configuration is made anew only when that changes.
 #[derive(PartialEq, Eq)]
 enum Contents {
     Clients {
         certificate: Vec<u8>,
         key: Vec<u8>,
         client_ca: Option<Vec<u8>>,
+        enabled: Vec<String>,
     },
     Brokers(Credentials),
 }
@@ -83,8 +85,9 @@ pub(super) struct Reloading {
 }
 
 impl Reloading {
-    pub(super) fn load(source: Source) -> Result<Self, Error> {
-        let contents = source.read()?;
+    /// `enabled`: the versions of TLS that clients may speak, as in `ssl.enabled.protocols`; brokers speak 1.3 among themselves.
+    pub(super) fn load(source: Source, enabled: &[String]) -> Result<Self, Error> {
+        let contents = source.read(enabled)?;
         let current = ArcSwap::from_pointee(source.config(&contents)?);
         Ok(Self {
             source,
@@ -106,9 +109,9 @@ impl Reloading {
         }
     }
 
-    /// Reads the files again. Whether they had changed; on an error the old configuration stays.
-    pub(super) fn reload(&self) -> Result<bool, Error> {
-        let now = self.source.read()?;
+    /// Reads the files again. Whether they, or the versions of TLS, had changed; on an error the old configuration stays.
+    pub(super) fn reload(&self, enabled: &[String]) -> Result<bool, Error> {
+        let now = self.source.read(enabled)?;
         let mut contents = self.contents.lock();
         if *contents == now {
             return Ok(false);
@@ -137,13 +140,23 @@ fn certificates(pem: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>,
     if chain.is_empty() { Err(empty()) } else { Ok(chain) }
 }
 
+/// The versions of TLS by their names in Java.
+fn versions(enabled: &[String]) -> Vec<&'static SupportedProtocolVersion> {
+    let all = [("TLSv1.3", &TLS13), ("TLSv1.2", &TLS12)];
+    all.into_iter()
+        .filter(|(name, _)| enabled.is_empty() || enabled.iter().any(|enabled| enabled == name))
+        .map(|(_, version)| version)
+        .collect()
+}
+
 impl Source {
-    fn read(&self) -> Result<Contents, Error> {
+    fn read(&self, enabled: &[String]) -> Result<Contents, Error> {
         Ok(match self {
             Self::Clients(files, _) => Contents::Clients {
                 certificate: read(&files.certificate)?,
                 key: read(&files.key)?,
                 client_ca: files.client_ca.as_deref().map(read).transpose()?,
+                enabled: enabled.to_vec(),
             },
             Self::Brokers(files) => Contents::Brokers(Credentials::read(files)?),
         })
@@ -157,6 +170,7 @@ impl Source {
                     certificate,
                     key,
                     client_ca,
+                    enabled,
                 },
             ) => {
                 let refused = |source| Error::Refused {
@@ -169,7 +183,7 @@ impl Source {
                 })?;
                 let provider = Arc::new(rustls::crypto::ring::default_provider());
                 let builder = ServerConfig::builder_with_provider(provider.clone())
-                    .with_safe_default_protocol_versions()
+                    .with_protocol_versions(&versions(enabled))
                     .map_err(refused)?;
                 let authority = files.client_ca.as_deref().zip(client_ca.as_deref());
                 let builder = match (authority, wanted) {
@@ -257,17 +271,22 @@ mod tests {
             client_ca: None,
         };
         let source = Source::Clients(files, ClientCertificate::Never);
-        let reloading = Reloading::load(source).expect("good files");
+        let reloading = Reloading::load(source, &[]).expect("good files");
         let first = reloading.current();
-        assert!(!reloading.reload().expect("unchanged"));
+        assert!(!reloading.reload(&[]).expect("unchanged"));
         let (other, other_key, _) = issue(&["localhost"], "b");
         write("crt", &other);
-        let error = reloading.reload().expect_err("a certificate of another key");
+        let error = reloading.reload(&[]).expect_err("a certificate of another key");
         assert!(error.to_string().starts_with("certificate "), "{error}");
         assert!(Arc::ptr_eq(&first, &reloading.current()), "the old one stays");
         write("key", &other_key);
-        assert!(reloading.reload().expect("good again"));
-        assert!(!Arc::ptr_eq(&first, &reloading.current()));
+        assert!(reloading.reload(&[]).expect("good again"));
+        let second = reloading.current();
+        assert!(!Arc::ptr_eq(&first, &second));
+        let only = ["TLSv1.3".to_owned()];
+        assert!(reloading.reload(&only).expect("another set of versions"));
+        assert!(!Arc::ptr_eq(&second, &reloading.current()));
+        assert!(!reloading.reload(&only).expect("the same set"));
     }
 
     /// A Secret's volume: the files are links into `..data`, a link that is put in place whole.
@@ -299,15 +318,15 @@ mod tests {
             client_ca: Some(volume.join("ca.crt")),
         };
         let reloading =
-            Reloading::load(Source::Clients(files, ClientCertificate::Required)).expect("good files");
+            Reloading::load(Source::Clients(files, ClientCertificate::Required), &[]).expect("good files");
         let first = reloading.current();
         // Both authorities are trusted while a renewal is under way.
         version(2, "b", &[&old_authority, &new_authority]);
-        assert!(reloading.reload().expect("a bundle of two"));
+        assert!(reloading.reload(&[]).expect("a bundle of two"));
         assert!(!Arc::ptr_eq(&first, &reloading.current()));
         version(3, "c", &["no certificate"]);
         let second = reloading.current();
-        reloading.reload().expect_err("a broken bundle");
+        reloading.reload(&[]).expect_err("a broken bundle");
         assert!(Arc::ptr_eq(&second, &reloading.current()), "the old one stays");
         assert!(reloading.expires().is_some());
     }
@@ -322,7 +341,7 @@ mod tests {
             client_ca: Some(dir.path().join("ca")),
         };
         let load =
-            || Reloading::load(Source::Clients(files.clone(), ClientCertificate::Required)).map(|_| ());
+            || Reloading::load(Source::Clients(files.clone(), ClientCertificate::Required), &[]).map(|_| ());
         let says = |text: &str| {
             let error = load().expect_err("something is missing").to_string();
             assert!(error.contains(text), "{error}");

@@ -47,7 +47,7 @@ pub(super) fn admit(batch: &Bytes, config: &TopicConfig, now_ms: i64) -> Result<
         let bytes = BytesMut::from(&batch[..]);
         return Ok(Admitted { bytes, header });
     };
-    let bytes = compress_anew(&header, &payload, wanted)?;
+    let bytes = compress_anew(&header, &payload, wanted, level(wanted, config))?;
     check_size(bytes.len(), config)?;
     let header = BatchHeader::parse(&bytes)?;
     Ok(Admitted { bytes, header })
@@ -100,6 +100,15 @@ fn stored_as(compression: settings::Compression) -> Option<Compression> {
     }
 }
 
+/// How hard the topic wants a codec to try; `None`: as it does by itself.
+fn level(compression: Compression, config: &TopicConfig) -> Option<i32> {
+    match compression {
+        Compression::Gzip => Some(config.compression_gzip_level).filter(|level| *level > 0),
+        Compression::Zstd => Some(config.compression_zstd_level),
+        Compression::None | Compression::Snappy | Compression::Lz4 => None,
+    }
+}
+
 fn check_keys(header: &BatchHeader, payload: &[u8]) -> Result<(), AppendError> {
     let mut without_key = Vec::new();
     for (index, record) in (0..).zip(Records::new(header, payload)) {
@@ -118,8 +127,9 @@ fn compress_anew(
     header: &BatchHeader,
     payload: &[u8],
     compression: Compression,
+    level: Option<i32>,
 ) -> Result<BytesMut, AppendError> {
-    let mut builder = BatchBuilder::new(Offset(0)).compression(compression);
+    let mut builder = BatchBuilder::new(Offset(0)).compression(compression).level(level);
     if header.has_producer_id() {
         builder = builder.producer(header.producer_id, header.producer_epoch, header.base_sequence);
     }
@@ -235,6 +245,33 @@ mod tests {
             .unwrap();
             assert_eq!(back.bytes, original);
         }
+    }
+
+    #[test]
+    fn level_of_a_topic_says_how_small_batches_become() {
+        // Words that come again, but not at once: the harder a codec looks for them, the more it finds.
+        let words: Vec<String> = (0..4_000_u32)
+            .map(|n| format!("{:x}", n.wrapping_mul(n) % 9_973))
+            .collect();
+        let mut builder = BatchBuilder::new(Offset(0));
+        builder.push(NOW_MS, None, Some(words.join(" ").as_bytes()), &[]);
+        let batch = builder.build().freeze();
+        let size = |codec: &str, level: Option<&str>| {
+            let name = format!("compression.{codec}.level");
+            let level = level.map(|level| (name.as_str(), level));
+            let settings: Vec<_> = level.into_iter().chain([("compression.type", codec)]).collect();
+            let admitted = admit(&batch, &config(&settings), NOW_MS).unwrap();
+            let payload = &admitted.bytes[HEADER_BYTES..];
+            let read = records::decompress(&admitted.header, payload, DECOMPRESSED_BYTES_MAX).unwrap();
+            assert_eq!(&*read, &batch[HEADER_BYTES..], "{codec} {level:?}");
+            admitted.bytes.len()
+        };
+        assert!(size("gzip", Some("9")) < size("gzip", Some("1")));
+        assert_eq!(size("gzip", Some("-1")), size("gzip", Some("6")));
+        assert_eq!(size("gzip", None), size("gzip", Some("-1")));
+        assert!(size("zstd", Some("19")) < size("zstd", Some("3")));
+        assert!(size("zstd", Some("3")) < size("zstd", Some("-131072")));
+        assert_eq!(size("zstd", None), size("zstd", Some("3")));
     }
 
     #[test]

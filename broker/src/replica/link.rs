@@ -8,6 +8,7 @@ use flotilla_control::tls;
 use flotilla_protocol::messages::{FetchRequest, FetchResponse};
 use flotilla_protocol::{BrokerId, Message, Request, Str, Uuid, frame};
 use futures::future::BoxFuture;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -65,17 +66,27 @@ pub struct TlsDial {
     client_id: Str,
     tls: Tls,
     connections: Arc<Connections>,
+    receive_buffer_bytes: Option<u32>,
 }
 
 impl TlsDial {
     /// For `broker` of a cluster, with the certificates that it proves itself by. `connections` are told of leaders that hang up.
+    /// `receive_buffer_bytes` (`replica.socket.receive.buffer.bytes`) is what connections may hold that was not read yet; `None`: as the
+    /// system says.
     #[must_use]
-    pub fn new(cluster_id: Uuid, broker: BrokerId, tls: Tls, connections: Arc<Connections>) -> Self {
+    pub fn new(
+        cluster_id: Uuid,
+        broker: BrokerId,
+        tls: Tls,
+        connections: Arc<Connections>,
+        receive_buffer_bytes: Option<u32>,
+    ) -> Self {
         Self {
             cluster_id,
             client_id: format!("broker-{broker}-fetcher").into(),
             tls,
             connections,
+            receive_buffer_bytes,
         }
     }
 }
@@ -95,8 +106,7 @@ impl TlsDial {
         let name = ServerName::try_from(tls::server_name(self.cluster_id, broker.id))
             .map_err(|error| LinkError::Answer(error.to_string()))?;
         let connect = async {
-            let stream = TcpStream::connect((endpoint.host.as_str(), port)).await?;
-            stream.set_nodelay(true)?;
+            let stream = connect_tcp(&endpoint.host, port, self.receive_buffer_bytes).await?;
             connector.connect(name, ReadAhead::new(stream)).await
         };
         let stream = tokio::time::timeout(DIAL_LIMIT, connect)
@@ -109,6 +119,15 @@ impl TlsDial {
             correlation_id: 0,
         })
     }
+}
+
+async fn connect_tcp(host: &str, port: u16, receive_buffer_bytes: Option<u32>) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    if let Some(bytes) = receive_buffer_bytes {
+        set_socket_recv_buffer_size(&stream, bytes as usize)?;
+    }
+    Ok(stream)
 }
 
 impl Dial for TlsDial {
@@ -200,5 +219,24 @@ impl TlsLink {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::sockopt::socket_recv_buffer_size;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn receive_buffer_of_a_followers_connection_is_as_large_as_is_set() {
+        let leader = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = leader.local_addr().unwrap().port();
+        let connected = async |bytes| {
+            let stream = connect_tcp("127.0.0.1", port, bytes).await.unwrap();
+            socket_recv_buffer_size(&stream).unwrap()
+        };
+        assert_eq!(connected(Some(20_000)).await, 40_000, "the kernel doubles it");
+        assert_ne!(connected(None).await, 40_000);
     }
 }

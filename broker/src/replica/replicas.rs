@@ -341,7 +341,9 @@ pub(super) fn log_config(topic: &TopicConfig, broker: &BrokerSettings) -> log::C
     log::Config {
         segment_bytes: size(topic.segment_bytes),
         segment_ms: topic.segment_ms,
+        segment_jitter_ms: topic.segment_jitter_ms,
         segment_index_bytes: size(topic.segment_index_bytes),
+        preallocate: topic.preallocate,
         index_interval_bytes: size(topic.index_interval_bytes),
         delete: topic.cleanup_policy.delete,
         compact: topic.cleanup_policy.compact,

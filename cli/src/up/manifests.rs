@@ -572,6 +572,15 @@ spec:
             problems(&format!("{CLUSTER}  config: {{log.dirs: /x}}\n")),
             ["a.yaml:6: `log.dirs` cannot be set by name: the pool's volumes decides it"]
         );
+        assert_eq!(
+            problems(&format!(
+                "{CLUSTER}  config: {{num.io.threads: 8, num.network.threads: 4}}\n"
+            )),
+            [
+                "a.yaml:6: `num.network.threads` cannot be `4`: listeners, requests and upkeep share one thread for each processor: \
+                 there are no pools to size. Leave it out, or at Kafka's default `3`"
+            ]
+        );
     }
 
     #[test]

@@ -354,6 +354,12 @@ settings: {min.insync.replicas: 2, log.retention.hours: \"168\"}
             ),
             (
                 "min.insync.replicas: 2",
+                "num.io.threads: 16",
+                "settings: `num.io.threads` cannot be `16`: listeners, requests and upkeep share one thread for each processor: there \
+                 are no pools to size. Leave it out, or at Kafka's default `8`",
+            ),
+            (
+                "min.insync.replicas: 2",
                 "broker.session.timeout.ms: 300",
                 "settings: `broker.session.timeout.ms` (300) must be at least twice `broker.heartbeat.interval.ms` (250): one \
                  late heartbeat would fence a broker",

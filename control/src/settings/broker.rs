@@ -1,7 +1,7 @@
 //! The settings of a broker, as it works with them.
 
 use super::replica_selector::ReplicaSelector;
-use super::value::Value;
+use super::value::{IfSet, Value};
 use super::{Password, Scope, find};
 
 macro_rules! broker_settings {
@@ -54,12 +54,6 @@ broker_settings! {
     controller_quota_window_num: i32 = "controller.quota.window.num",
     /// How long each of these windows is, in seconds.
     controller_quota_window_size_seconds: i32 = "controller.quota.window.size.seconds",
-    /// The longest randomized wait before the quorum holds an election again, in milliseconds.
-    controller_quorum_election_backoff_max_ms: i32 = "controller.quorum.election.backoff.max.ms",
-    /// The shortest silence of the quorum's leader after which a voter stands for election, in milliseconds.
-    controller_quorum_election_timeout_ms: i32 = "controller.quorum.election.timeout.ms",
-    /// How long a request between voters may take, in milliseconds.
-    controller_quorum_request_timeout_ms: i32 = "controller.quorum.request.timeout.ms",
     /// How many replicas a topic has that was created without saying so.
     default_replication_factor: i32 = "default.replication.factor",
     /// How often the controller looks for delegation tokens that have expired, in milliseconds.
@@ -224,14 +218,12 @@ broker_settings! {
     max_connections_per_ip: i32 = "max.connections.per.ip",
     /// Other limits for single addresses: address:limit pairs.
     max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides",
-    /// How many connections to a listener are accepted per second.
+    /// How many connections of clients a broker accepts per second (KIP-612). What is not used is saved up for a second.
     max_connection_creation_rate: i32 = "max.connection.creation.rate",
     /// How many fetch sessions are kept (KIP-227).
     max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots",
     /// The most partitions that one DescribeTopicPartitions answers for.
     max_request_partition_size_limit: i32 = "max.request.partition.size.limit",
-    /// Bytes of the metadata log after which a snapshot is made.
-    metadata_log_max_record_bytes_between_snapshots: i64 = "metadata.log.max.record.bytes.between.snapshots",
     /// How many partitions a topic has that was created without saying so.
     num_partitions: i32 = "num.partitions",
     /// How many threads recover the logs of one volume after a crash.
@@ -242,8 +234,8 @@ broker_settings! {
     offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes",
     /// How long an offset commit waits for its replicas, in milliseconds.
     offsets_commit_timeout_ms: i32 = "offsets.commit.timeout.ms",
-    /// How many bytes are read at a time when groups are loaded.
-    offsets_load_buffer_size: i32 = "offsets.load.buffer.size",
+    /// How many bytes are read at a time where the groups of a coordinator are loaded. Where it is not set: 1 MiB.
+    offsets_load_buffer_size: IfSet<i32> = "offsets.load.buffer.size",
     /// How often groups are searched for offsets whose time is over, in milliseconds.
     offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms",
     /// How long the offsets of an empty group are kept, in minutes.
@@ -258,8 +250,6 @@ broker_settings! {
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms",
     /// The most bytes of requests in flight; -1: Flotilla's own limit, which is never absent.
     queued_max_request_bytes: i64 = "queued.max.request.bytes",
-    /// The most requests in flight.
-    queued_max_requests: i32 = "queued.max.requests",
     /// In how many windows usage is counted for client quotas, the one under way included (KIP-13).
     quota_window_num: i32 = "quota.window.num",
     /// How long each of these windows is, in seconds.
@@ -282,12 +272,10 @@ broker_settings! {
     replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms",
     /// Which replica serves a consumer: the leader, or one of the consumer's rack (KIP-392).
     replica_selector_class: ReplicaSelector = "replica.selector.class",
-    /// The receive buffer of a follower's connection, in bytes; -1: the system's.
-    replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes",
+    /// The receive buffer of a follower's connection, in bytes. Where it is not set, or is -1, the system sizes it as it goes.
+    replica_socket_receive_buffer_bytes: IfSet<i32> = "replica.socket.receive.buffer.bytes",
     /// How long a follower's request may take beyond the wait that it asks for, in milliseconds.
     replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms",
-    /// How long a request to the controller may take, in milliseconds.
-    request_timeout_ms: i32 = "request.timeout.ms",
     /// By how many seconds the clock of who signs tokens may differ from the brokers' (KIP-768).
     sasl_oauthbearer_clock_skew_seconds: i32 = "sasl.oauthbearer.clock.skew.seconds",
     /// For whom tokens have to be, one of these at least; none: for anybody.
@@ -306,8 +294,10 @@ broker_settings! {
     sasl_oauthbearer_scope_claim_name: String = "sasl.oauthbearer.scope.claim.name",
     /// Which claim of a token names the user.
     sasl_oauthbearer_sub_claim_name: String = "sasl.oauthbearer.sub.claim.name",
-    /// The largest SASL message, in bytes.
+    /// The largest request before authentication, in bytes.
     sasl_server_max_receive_size: i32 = "sasl.server.max.receive.size",
+    /// How many bytes are read at a time where the share partitions of a coordinator are loaded. Where it is not set: 1 MiB.
+    share_coordinator_load_buffer_size: IfSet<i32> = "share.coordinator.load.buffer.size",
     /// `min.insync.replicas` of `__share_group_state`.
     share_coordinator_state_topic_min_isr: i16 = "share.coordinator.state.topic.min.isr",
     /// How many partitions `__share_group_state` has.
@@ -318,14 +308,16 @@ broker_settings! {
     share_coordinator_state_topic_segment_bytes: i32 = "share.coordinator.state.topic.segment.bytes",
     /// How long a share coordinator waits for what it stores to be committed, in milliseconds.
     share_coordinator_write_timeout_ms: i32 = "share.coordinator.write.timeout.ms",
-    /// How many connections may wait to be accepted.
-    socket_listen_backlog_size: i32 = "socket.listen.backlog.size",
-    /// The receive buffer of a client's connection, in bytes; -1: the system's.
-    socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes",
+    /// How many connections may wait to be accepted. Where it is not set: 1,024.
+    socket_listen_backlog_size: IfSet<i32> = "socket.listen.backlog.size",
+    /// The receive buffer of a client's connection, in bytes. Where it is not set, or is -1, the system sizes it as it goes.
+    socket_receive_buffer_bytes: IfSet<i32> = "socket.receive.buffer.bytes",
     /// The largest request, in bytes.
     socket_request_max_bytes: i32 = "socket.request.max.bytes",
-    /// The send buffer of a client's connection, in bytes; -1: the system's.
-    socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes",
+    /// The send buffer of a client's connection, in bytes. Where it is not set, or is -1, the system sizes it as it goes.
+    socket_send_buffer_bytes: IfSet<i32> = "socket.send.buffer.bytes",
+    /// Which versions of TLS listeners of clients speak; none named: both.
+    ssl_enabled_protocols: Vec<String> = "ssl.enabled.protocols",
     /// The most bytes that a client may push of its metrics at once, compressed as they are (KIP-714).
     telemetry_max_bytes: i32 = "telemetry.max.bytes",
     /// How often transactions are looked for that are open for longer than their timeout, in milliseconds.
@@ -336,6 +328,8 @@ broker_settings! {
     transaction_partition_verification_enable: bool = "transaction.partition.verification.enable",
     /// How often transactional ids are looked for that have been idle for too long, in milliseconds.
     transaction_remove_expired_transaction_cleanup_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms",
+    /// How many bytes are read at a time where the transactions of a coordinator are loaded. Where it is not set: 1 MiB.
+    transaction_state_log_load_buffer_size: IfSet<i32> = "transaction.state.log.load.buffer.size",
     /// `min.insync.replicas` of `__transaction_state`.
     transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr",
     /// How many partitions `__transaction_state` has.
@@ -347,6 +341,12 @@ broker_settings! {
     /// How long an idle transactional id is remembered, in milliseconds.
     transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms",
 }
+
+/// Settings that have no field here: who acts on them reads them by name.
+pub(super) const READ_BY_NAME: &[(&str, &str)] = &[(
+    "num.replica.alter.log.dirs.threads",
+    "How many replicas are copied at a time where they are moved between the volumes of a broker. Where it is not set: one for each volume.",
+)];
 
 impl Default for BrokerSettings {
     /// The defaults: what a broker has of which nothing is said.
@@ -361,6 +361,7 @@ fn resolve<T: Value>(name: &'static str, set: &dyn Fn(&str) -> Option<String>) -
     set(name)
         .filter(|value| setting.check(value).is_ok())
         .and_then(|value| T::read(&value))
+        .or_else(T::unset)
         .or_else(|| T::read(setting.default.unwrap_or_default()))
         .expect("every default is of its field's type: a test reads them all")
 }

@@ -1,21 +1,65 @@
 //! Whether a value may be set: the refusals of the admin calls, of the operator and of the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client_metrics_table::{SELECTORS, selector};
 use super::value::{Value, items};
-use super::{Allowed, Error, Kind, Scope, Setting, find, get};
+use super::{Allowed, Error, Kind, NoEffect, Scope, Setting, find, get};
 
 impl Setting {
-    /// Whether the setting takes this value.
+    /// Whether the setting takes this value. One without effect takes its default, which changes nothing, and no other.
     ///
     /// # Errors
-    /// [`Error::Value`], which names the setting, the value, and what it takes.
+    /// [`Error::Value`], which names the setting, the value, and what it takes; [`Error::NoEffect`] with the reason.
     pub fn check(&self, value: &str) -> Result<(), Error> {
-        if self.takes(value) {
-            return Ok(());
+        let name = self.name;
+        if !self.takes(value) {
+            let (value, expected) = (self.shown(value), self.expected());
+            return Err(Error::Value {
+                name,
+                value,
+                expected,
+            });
         }
-        Err(self.refusal(value, self.expected()))
+        match &self.no_effect {
+            Some(without) if !self.says_what_is(value, without) => Err(Error::NoEffect {
+                name,
+                value: self.shown(value),
+                reason: without.reason,
+                default: self.default.filter(|default| !default.is_empty()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value as a message may quote it.
+    fn shown(&self, value: &str) -> String {
+        if self.sensitive() {
+            "[hidden]".to_owned()
+        } else {
+            shortened(value)
+        }
+    }
+
+    /// Whether a value of a setting without effect is the default, or another that says what is the case anyway.
+    fn says_what_is(&self, value: &str, without: &NoEffect) -> bool {
+        let default = self.default.unwrap_or_default();
+        self.is_same(value, default) || without.also.iter().any(|also| self.is_same(value, also))
+    }
+
+    /// Whether two values mean the same: numbers and flags however they are written, lists in whatever order.
+    fn is_same(&self, value: &str, other: &str) -> bool {
+        fn read_alike<T: Value + PartialEq>(value: &str, other: &str) -> bool {
+            T::read(value).is_some_and(|value| T::read(other) == Some(value))
+        }
+        let sorted = |list: &str| items(list).map(str::to_owned).collect::<BTreeSet<_>>();
+        match self.kind {
+            Kind::Bool => read_alike::<bool>(value, other),
+            Kind::Short | Kind::Int | Kind::Long => read_alike::<i64>(value, other),
+            Kind::Double => read_alike::<f64>(value, other),
+            Kind::List => sorted(value) == sorted(other),
+            Kind::String | Kind::Class | Kind::Password => value.trim() == other,
+        }
     }
 
     /// The refusal of a value, with what is expected instead, or what is wrong with it.
@@ -23,11 +67,7 @@ impl Setting {
     pub fn refusal(&self, value: &str, expected: String) -> Error {
         Error::Value {
             name: self.name,
-            value: if self.sensitive() {
-                "[hidden]".to_owned()
-            } else {
-                shortened(value)
-            },
+            value: self.shown(value),
             expected,
         }
     }
@@ -120,15 +160,28 @@ pub fn check_topic(config: &BTreeMap<String, String>) -> Result<(), Error> {
             "`min.compaction.lag.ms` ({least}) cannot be more than `max.compaction.lag.ms` ({most})"
         )));
     }
-    if config
-        .get("remote.storage.enable")
-        .is_some_and(|value| bool::read(value) == Some(true))
-    {
-        return Err(Error::Contradiction(
-            "`remote.storage.enable` cannot be true: Flotilla has no tiered storage".to_owned(),
-        ));
-    }
     Ok(())
+}
+
+/// Whether a topic's settings may become these. What it has already and has no effect may stay: the version before may have taken
+/// it.
+///
+/// # Errors
+/// Those of [`check_topic`].
+pub fn check_topic_change(
+    now: &BTreeMap<String, String>,
+    next: &BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let stays_without_effect = |name: &str, value: &String| {
+        now.get(name) == Some(value)
+            && find(Scope::Topic, name).is_some_and(|setting| setting.no_effect.is_some())
+    };
+    let checked = next
+        .iter()
+        .filter(|(name, value)| !stays_without_effect(name, value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    check_topic(&checked)
 }
 
 /// Whether these may be the settings of a broker or of all brokers.
@@ -145,14 +198,6 @@ pub fn check_broker(config: &BTreeMap<String, String>) -> Result<(), Error> {
             });
         }
         setting.check(value)?;
-    }
-    if config
-        .get("transaction.two.phase.commit.enable")
-        .is_some_and(|value| bool::read(value) == Some(true))
-    {
-        return Err(Error::Contradiction(
-            "`transaction.two.phase.commit.enable` cannot be true: Flotilla has no two-phase commit (KIP-939)".to_owned(),
-        ));
     }
     check_cleaner(config)
 }

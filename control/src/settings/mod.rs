@@ -9,8 +9,10 @@ mod broker_table;
 mod check;
 mod client_metrics;
 mod client_metrics_table;
+pub mod document;
 mod group_table;
 mod nearest;
+mod no_effect;
 mod password;
 mod replica_selector;
 mod topic;
@@ -20,11 +22,15 @@ mod value;
 use std::fmt;
 
 pub use broker::BrokerSettings;
-pub use check::{check_broker, check_client_metrics, check_group, check_topic, duration_ms};
+pub use check::{
+    check_broker, check_client_metrics, check_group, check_topic, check_topic_change, duration_ms,
+};
 pub use client_metrics::ClientMetricsConfig;
+pub use no_effect::NoEffect;
 pub use password::Password;
 pub use replica_selector::ReplicaSelector;
 pub use topic::{CleanupPolicy, Compression, FlushPolicy, ThrottledReplicas, TimestampType, TopicConfig};
+pub use value::IfSet;
 
 /// The type of a setting's value, as Kafka's ConfigDef names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +49,7 @@ pub enum Kind {
     String,
     /// Texts separated by commas.
     List,
-    /// The name of a Java class: known, but without effect here.
+    /// The name of a Java class.
     Class,
     /// A text that is never shown again.
     Password,
@@ -120,6 +126,8 @@ pub struct Setting {
     pub fallbacks: &'static [Fallback],
     /// The part of the Cluster resource that decides it instead: it cannot be set by name.
     pub managed_by: Option<&'static str>,
+    /// Why it has no effect here: then no other value than the default is taken. `None`: it is honoured, or managed.
+    pub no_effect: Option<NoEffect>,
 }
 
 /// A broker setting that stands in for an unset setting of a topic or group.
@@ -153,6 +161,18 @@ pub enum Error {
         value: String,
         /// What it takes.
         expected: String,
+    },
+    /// The setting has no effect here, and the value is not the default.
+    #[error("`{name}` cannot be `{value}`: {reason}. Leave it out{}", default.map(|d| format!(", or at Kafka's default `{d}`")).unwrap_or_default())]
+    NoEffect {
+        /// The setting.
+        name: &'static str,
+        /// The value as it was given; `[hidden]` for a password.
+        value: String,
+        /// What is the case here, and what to use instead.
+        reason: &'static str,
+        /// What is taken, if there is a default.
+        default: Option<&'static str>,
     },
     /// A part of the Cluster resource decides it.
     #[error("`{name}` cannot be set by name: {by} decides it")]
@@ -196,11 +216,21 @@ impl Setting {
             allowed,
             fallbacks: &[],
             managed_by: None,
+            no_effect: None,
         }
     }
 
     const fn managed_by(mut self, part: &'static str) -> Self {
         self.managed_by = Some(part);
+        self
+    }
+
+    const fn without_effect(self, reason: &'static str) -> Self {
+        self.without_effect_but(&[], reason)
+    }
+
+    const fn without_effect_but(mut self, also: &'static [&'static str], reason: &'static str) -> Self {
+        self.no_effect = Some(NoEffect { reason, also });
         self
     }
 
@@ -215,7 +245,8 @@ impl Setting {
         self.kind == Kind::Password
     }
 
-    /// What the setting does here; empty for a setting that is known and accepted, but without effect in Flotilla.
+    /// What the setting does here; empty for one that has no effect, that a part of the Cluster decides, or that does nothing
+    /// but stand in for others ([`Setting::stands_in_for`]).
     #[must_use]
     pub fn doc(&self) -> &'static str {
         let docs = match self.scope {
@@ -225,8 +256,25 @@ impl Setting {
             Scope::ClientMetrics => client_metrics_table::DOCS,
         };
         docs.iter()
+            .chain(
+                broker::READ_BY_NAME
+                    .iter()
+                    .filter(|_| self.scope == Scope::Broker),
+            )
             .find(|(name, _)| *name == self.name)
             .map_or("", |(_, doc)| doc.trim())
+    }
+
+    /// The settings of topics and groups that this setting of brokers stands in for where they are not set.
+    pub fn stands_in_for(&self) -> impl Iterator<Item = &'static Setting> {
+        let name = (self.scope == Scope::Broker).then_some(self.name);
+        let dependent = topic_settings().iter().chain(group_settings());
+        dependent.filter(move |setting| {
+            setting
+                .fallbacks
+                .iter()
+                .any(|fallback| Some(fallback.name) == name)
+        })
     }
 
     /// The value that holds where the setting itself is not set: the first of its fallbacks that the broker has set (as

@@ -195,13 +195,182 @@ fn compaction_needs_memory_for_each_of_its_threads() {
 }
 
 #[test]
-fn two_phase_commit_is_refused_by_name() {
-    let set = |value: &str| check_broker(&map(&[("transaction.two.phase.commit.enable", value)]));
-    assert_eq!(set("false"), Ok(()));
+fn what_has_no_effect_takes_kafkas_default_and_nothing_else() {
+    for (name, default, other, message) in [
+        (
+            "transaction.two.phase.commit.enable",
+            "False",
+            "true",
+            "`transaction.two.phase.commit.enable` cannot be `true`: there is no two-phase commit of transactions (KIP-939). Leave it \
+             out, or at Kafka's default `false`",
+        ),
+        (
+            "num.io.threads",
+            " 8",
+            "16",
+            "`num.io.threads` cannot be `16`: listeners, requests and upkeep share one thread for each processor: there are no pools \
+             to size. Leave it out, or at Kafka's default `8`",
+        ),
+        (
+            "security.providers",
+            "",
+            "org.example.Provider",
+            "`security.providers` cannot be `org.example.Provider`: TLS is not Java's here: it has no providers, factories and \
+             managers to choose from. Leave it out",
+        ),
+        (
+            "sasl.jaas.config",
+            "",
+            "a secret",
+            "`sasl.jaas.config` cannot be `[hidden]`: users and their passwords are those of User resources or of kafka-configs.sh \
+             (SCRAM), and stand in no setting. Leave it out",
+        ),
+        (
+            "metric.reporters",
+            "org.apache.kafka.common.metrics.JmxReporter",
+            "",
+            "`metric.reporters` cannot be ``: there are no reporters and no samples: Prometheus reads the metrics of a broker from its \
+             admin port, see docs/metrics.md. Leave it out, or at Kafka's default `org.apache.kafka.common.metrics.JmxReporter`",
+        ),
+    ] {
+        assert_eq!(check_broker(&map(&[(name, default)])), Ok(()), "{name}");
+        let refused = check_broker(&map(&[(name, other)])).expect_err(name);
+        assert_eq!(refused.to_string(), message);
+    }
+    let tiered = |value| check_topic(&map(&[("remote.storage.enable", value)]));
+    assert_eq!(tiered("false"), Ok(()));
     assert_eq!(
-        set("true").expect_err("there is none").to_string(),
-        "`transaction.two.phase.commit.enable` cannot be true: Flotilla has no two-phase commit (KIP-939)"
+        tiered("true").expect_err("tiered").to_string(),
+        "`remote.storage.enable` cannot be `true`: there is no tiered storage (KIP-405): all records lie on the volumes of the \
+         brokers. Leave it out, or at Kafka's default `false`"
     );
+}
+
+#[test]
+fn what_a_topic_has_from_an_earlier_version_stays_until_it_is_set_anew() {
+    let now = map(&[("compression.lz4.level", "1"), ("retention.ms", "5")]);
+    let change = |next: &[(&str, &str)]| check_topic_change(&now, &map(next));
+    assert_eq!(
+        change(&[("compression.lz4.level", "1"), ("retention.ms", "6")]),
+        Ok(())
+    );
+    assert_eq!(change(&[("retention.ms", "5")]), Ok(()));
+    assert!(matches!(
+        change(&[("compression.lz4.level", "2"), ("retention.ms", "5")]),
+        Err(Error::NoEffect { .. })
+    ));
+    assert!(matches!(
+        change(&[("retention.ms", "soon")]),
+        Err(Error::Value { .. })
+    ));
+}
+
+#[test]
+fn what_says_what_is_the_case_is_taken_beside_the_default() {
+    let protocols = |value| check_broker(&map(&[("group.coordinator.rebalance.protocols", value)]));
+    assert_eq!(protocols("classic,consumer,streams"), Ok(()));
+    assert_eq!(protocols("classic,consumer,share,streams"), Ok(()));
+    assert!(matches!(
+        protocols("classic,consumer"),
+        Err(Error::NoEffect { .. })
+    ));
+    assert!(matches!(protocols("nonsense"), Err(Error::Value { .. })));
+}
+
+/// What the systems around Kafka set on the topics that they create.
+#[test]
+fn what_other_systems_set_on_their_topics_is_taken() {
+    for (system, settings) in [
+        (
+            "Kafka Streams: repartition topics",
+            &[
+                ("cleanup.policy", "delete"),
+                ("message.timestamp.type", "CreateTime"),
+                ("retention.ms", "-1"),
+                ("segment.bytes", "52428800"),
+            ][..],
+        ),
+        (
+            "Kafka Streams: changelogs of windows and versions",
+            &[
+                ("cleanup.policy", "compact,delete"),
+                ("message.timestamp.type", "CreateTime"),
+                ("min.compaction.lag.ms", "86400000"),
+                ("retention.ms", "172800000"),
+            ],
+        ),
+        (
+            "Connect, Schema Registry",
+            &[("cleanup.policy", "compact"), ("min.insync.replicas", "1")],
+        ),
+        (
+            "MirrorMaker 2, which sets what the topic that it copies has",
+            &[
+                ("compression.gzip.level", "9"),
+                ("compression.zstd.level", "7"),
+                ("delete.retention.ms", "1"),
+                ("file.delete.delay.ms", "1000"),
+                ("flush.messages", "1"),
+                ("flush.ms", "1"),
+                ("index.interval.bytes", "1"),
+                ("max.compaction.lag.ms", "1000"),
+                ("message.timestamp.before.max.ms", "1"),
+                ("preallocate", "true"),
+                ("remote.storage.enable", "false"),
+                ("segment.index.bytes", "100"),
+                ("segment.jitter.ms", "5"),
+                ("unclean.leader.election.enable", "true"),
+            ],
+        ),
+    ] {
+        assert_eq!(check_topic(&map(settings)), Ok(()), "{system}");
+    }
+}
+
+#[test]
+fn every_setting_is_honoured_with_a_word_about_it_or_managed_or_has_a_reason_to_have_no_effect() {
+    for setting in [Scope::Broker, Scope::Topic, Scope::Group]
+        .into_iter()
+        .flat_map(settings)
+    {
+        let of_honoured = setting.stands_in_for().find(|of| of.no_effect.is_none());
+        let is = [
+            !setting.doc().is_empty() || of_honoured.is_some(),
+            setting.managed_by.is_some(),
+            setting.no_effect.is_some(),
+        ];
+        assert_eq!(
+            is.into_iter().filter(|is| *is).count(),
+            1,
+            "{} {is:?}",
+            setting.name
+        );
+    }
+}
+
+#[test]
+fn document_says_what_the_tables_say() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == document::document(),
+        "docs/settings.md is stale: run `just settings-generate`"
+    );
+}
+
+#[test]
+fn what_nobody_has_set_is_left_to_the_system_where_kafkas_default_is_only_shown() {
+    let set = |value: Option<&str>| {
+        BrokerSettings::resolve(&|name| {
+            value
+                .filter(|_| name == "socket.send.buffer.bytes")
+                .map(str::to_owned)
+        })
+        .socket_send_buffer_bytes
+    };
+    assert_eq!(set(None), IfSet(None));
+    assert_eq!(set(Some("102400")), IfSet(Some(102_400)));
+    assert_eq!(set(Some("-1")), IfSet(Some(-1)));
 }
 
 #[test]

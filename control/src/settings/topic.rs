@@ -170,13 +170,12 @@ topic_config! {
     compression_type: Compression = "compression.type",
     /// The level of gzip, -1 for its default.
     compression_gzip_level: i32 = "compression.gzip.level",
-    /// The level of LZ4.
-    compression_lz4_level: i32 = "compression.lz4.level",
     /// The level of Zstandard.
     compression_zstd_level: i32 = "compression.zstd.level",
     /// How long a tombstone stays on a compacted topic, in milliseconds.
     delete_retention_ms: i64 = "delete.retention.ms",
-    /// How long the files of a deleted segment stay, in milliseconds.
+    /// How long the files of a deleted segment may stay, in milliseconds. They never stay for longer than that: who reads them
+    /// has them open, so that they go at once.
     file_delete_delay_ms: i64 = "file.delete.delay.ms",
     /// After how many records the log is synced, with either flush policy.
     flush_messages: i64 = "flush.messages",
@@ -206,7 +205,7 @@ topic_config! {
     min_compaction_lag_ms: i64 = "min.compaction.lag.ms",
     /// How many replicas must be in sync for acks=all, capped by the replication factor.
     min_insync_replicas: i32 = "min.insync.replicas",
-    /// Whether segment files are allocated in full when they are created.
+    /// Whether room for all of a segment is set aside with its first record.
     preallocate: bool = "preallocate",
     /// How large a partition may grow before its oldest segments go, in bytes; -1: without limit.
     retention_bytes: i64 = "retention.bytes",
@@ -216,7 +215,7 @@ topic_config! {
     segment_bytes: i32 = "segment.bytes",
     /// The largest size of an index file, in bytes.
     segment_index_bytes: i32 = "segment.index.bytes",
-    /// By how much the closing of segments is spread, in milliseconds.
+    /// By up to how much sooner than its age says a segment is closed, each by another time, in milliseconds.
     segment_jitter_ms: i64 = "segment.jitter.ms",
     /// The age at which a segment is closed, in milliseconds.
     segment_ms: i64 = "segment.ms",

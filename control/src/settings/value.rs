@@ -6,6 +6,26 @@ use super::Password;
 /// happens only for values that were never checked.
 pub(super) trait Value: Sized {
     fn read(text: &str) -> Option<Self>;
+
+    /// What holds where nothing is set, if that is something else than the table's default.
+    fn unset() -> Option<Self> {
+        None
+    }
+}
+
+/// What somebody has set. Where nobody has, Kafka's default is shown and not what holds: the system decides, or the rest of the
+/// configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IfSet<T>(pub Option<T>);
+
+impl<T: Value> Value for IfSet<T> {
+    fn read(text: &str) -> Option<Self> {
+        T::read(text).map(|value| Self(Some(value)))
+    }
+
+    fn unset() -> Option<Self> {
+        Some(Self(None))
+    }
 }
 
 impl Value for bool {

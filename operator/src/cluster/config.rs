@@ -296,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn settings_without_effect_are_refused_with_the_reason_but_for_their_defaults() {
+        let with = |value: i64| {
+            config(ClusterSpec {
+                config: BTreeMap::from([("num.io.threads".into(), SettingValue::Integer(value))]),
+                ..ClusterSpec::default()
+            })
+        };
+        assert_eq!(with(8).unwrap().settings["num.io.threads"], "8");
+        let problem = with(16).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "spec.config: `num.io.threads` cannot be `16`: listeners, requests and upkeep share one thread for each processor: there \
+             are no pools to size. Leave it out, or at Kafka's default `8`"
+        );
+    }
+
+    #[test]
     fn authentication_that_needs_tls_is_refused_without_it() {
         let listener = Listener {
             name: "internal".into(),

@@ -100,14 +100,14 @@ fn listeners(cluster: &Cluster) -> Value {
         .collect()
 }
 
-/// The settings that are read at start alone.
+/// The settings that brokers read from their files, at start: all that are not changed for all of them while they run.
 fn static_settings(cluster: &Cluster) -> BTreeMap<&str, String> {
     cluster
         .spec
         .config
         .iter()
         .filter(|(name, _)| {
-            settings::find(Scope::Broker, name).is_some_and(|setting| setting.update == Update::Restart)
+            settings::find(Scope::Broker, name).is_some_and(|setting| setting.update != Update::ClusterWide)
         })
         .map(|(name, value)| (name.as_str(), value.to_string()))
         .collect()
@@ -155,6 +155,10 @@ mod tests {
             (
                 json!({"authorization": {"type": "acl", "superUsers": []}}),
                 vec!["authorization"],
+            ),
+            (
+                json!({"config": {"min.insync.replicas": 2, "ssl.enabled.protocols": "TLSv1.3"}}),
+                vec!["config"],
             ),
             (json!({"listeners": null}), vec!["listeners"]),
             (json!({"replicas": 5}), vec![]),

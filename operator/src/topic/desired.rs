@@ -193,5 +193,14 @@ mod tests {
             .insert("retention.mss".into(), SettingValue::Integer(1));
         let problem = apply(&unknown, None, 3).unwrap_err();
         assert!(problem.to_string().contains("retention.mss"), "{problem}");
+        let mut tiered = topic("orders");
+        let config = &mut tiered.spec.config;
+        config.insert("remote.storage.enable".into(), SettingValue::Boolean(true));
+        let problem = apply(&tiered, None, 3).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "spec.config: `remote.storage.enable` cannot be `true`: there is no tiered storage (KIP-405): all records lie on the \
+             volumes of the brokers. Leave it out, or at Kafka's default `false`"
+        );
     }
 }

@@ -8,7 +8,7 @@ use super::header::{
 };
 use super::{
     BatchError, BatchHeader, Compression, HEADER_BYTES, Header, LENGTH_END, NO_SEQUENCE, NO_TIMESTAMP,
-    compress, varint,
+    compress_at, varint,
 };
 use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -17,6 +17,7 @@ use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 pub struct BatchBuilder {
     header: BatchHeader,
     compression: Compression,
+    level: Option<i32>,
     records: Vec<u8>,
     /// The batch ends here at least, also without a record.
     last_offset_delta_least: i32,
@@ -43,6 +44,7 @@ impl BatchBuilder {
                 records_count: 0,
             },
             compression: Compression::None,
+            level: None,
             records: Vec::new(),
             last_offset_delta_least: 0,
         }
@@ -61,6 +63,7 @@ impl BatchBuilder {
         };
         Ok(Self {
             compression: header.compression()?,
+            level: None,
             records: Vec::new(),
             last_offset_delta_least: header.last_offset_delta,
             header: BatchHeader {
@@ -72,6 +75,13 @@ impl BatchBuilder {
                 ..*header
             },
         })
+    }
+
+    /// Compresses at this level, as [`compress_at`] says.
+    #[must_use]
+    pub fn level(mut self, level: Option<i32>) -> Self {
+        self.level = level;
+        self
     }
 
     /// Compresses the records when the batch is built.
@@ -208,7 +218,8 @@ impl BatchBuilder {
     pub fn build(mut self) -> BytesMut {
         let payload = match self.compression {
             Compression::None => self.records,
-            codec => compress(codec, &self.records).expect("codecs take any bytes that are in memory"),
+            codec => compress_at(codec, self.level, &self.records)
+                .expect("codecs take any bytes that are in memory"),
         };
         self.header.attributes |= i16::from(self.compression.code());
         self.header.last_offset_delta = self.header.last_offset_delta.max(self.last_offset_delta_least);

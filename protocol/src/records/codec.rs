@@ -117,10 +117,26 @@ fn unsnap_raw(chunk: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> Result<(), B
 /// # Errors
 /// [`BatchError::Compression`] if the codec refuses, which none does for data in memory.
 pub fn compress(compression: Compression, records: &[u8]) -> Result<Vec<u8>, BatchError> {
+    compress_at(compression, None, records)
+}
+
+/// As [`compress`], at a level (KIP-390): 0 to 9 for gzip, those of zstd for zstd; outside of these ranges, the nearest one.
+/// `None`: the codec's own default. Snappy and LZ4 have none.
+///
+/// # Errors
+/// Those of [`compress`].
+pub fn compress_at(
+    compression: Compression,
+    level: Option<i32>,
+    records: &[u8],
+) -> Result<Vec<u8>, BatchError> {
     let out = match compression {
         Compression::None => Ok(records.to_vec()),
         Compression::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let level = level.map_or_else(flate2::Compression::default, |level| {
+                flate2::Compression::new(level.clamp(0, 9).unsigned_abs())
+            });
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             encoder.write_all(records).and_then(|()| encoder.finish())
         }
         Compression::Snappy => snap_xerial(records).map_err(io::Error::from),
@@ -134,7 +150,11 @@ pub fn compress(compression: Compression, records: &[u8]) -> Result<Vec<u8>, Bat
                 .write_all(records)
                 .and_then(|()| encoder.finish().map_err(io::Error::from))
         }
-        Compression::Zstd => zstd::stream::encode_all(records, zstd::DEFAULT_COMPRESSION_LEVEL),
+        Compression::Zstd => {
+            let levels = zstd::compression_level_range();
+            let level = level.map(|level| level.clamp(*levels.start(), *levels.end()));
+            zstd::stream::encode_all(records, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))
+        }
     };
     out.map_err(|error| BatchError::Compression(compression, error.to_string()))
 }

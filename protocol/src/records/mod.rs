@@ -15,7 +15,7 @@ mod varint;
 
 pub use build::{BatchBuilder, emptied, gap};
 pub use check::{Batches, Origin, check, check_timestamps, parse_batches};
-pub use codec::{DECOMPRESSED_BYTES_MAX, compress, decompress, expand};
+pub use codec::{DECOMPRESSED_BYTES_MAX, compress, compress_at, decompress, expand};
 pub use control::{ControlType, EndTransactionMarker};
 pub use header::{
     BatchHeader, Compression, HEADER_BYTES, LENGTH_END, NO_SEQUENCE, NO_TIMESTAMP, TimestampType,

@@ -14,10 +14,15 @@ struct Site {
 }
 
 fn site() -> Site {
+    site_with(false)
+}
+
+fn site_with(preallocate: bool) -> Site {
     let directory = tempfile::tempdir().unwrap();
     let storage = Storage::new(Arc::new(RealDisk::new(8)));
     let config = Config {
         segment_bytes: SEGMENT_BYTES,
+        preallocate,
         ..Config::default()
     };
     let dir = directory.path().join("orders-0");
@@ -67,6 +72,20 @@ fn room_for_as_much_again_is_set_aside_and_given_back_when_the_segment_ends() {
             room < u64::from(SEGMENT_BYTES) + (64 << 10),
             "not beyond the segment's end: {room}"
         );
+    }
+    site.log.roll(0).unwrap();
+    let (size, room) = site.first_segment();
+    assert!(is_about(room, size), "{size} {room}");
+}
+
+#[test]
+fn room_for_a_whole_segment_is_set_aside_with_its_first_record_where_the_topic_says_so() {
+    let mut site = site_with(true);
+    site.append(1_000);
+    let (size, room) = site.first_segment();
+    assert!(size < 2_000, "the file is as long as what it holds: {size}");
+    if RealDisk::new(1).has_room(site.directory.path()) {
+        assert!(is_about(room, u64::from(SEGMENT_BYTES)), "{room}");
     }
     site.log.roll(0).unwrap();
     let (size, room) = site.first_segment();

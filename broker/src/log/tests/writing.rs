@@ -151,6 +151,35 @@ fn segments_end_at_their_size_age_and_index() {
 }
 
 #[test]
+fn jitter_ends_segments_sooner_each_by_another_time_and_never_later() {
+    let config = |segment_jitter_ms| Config {
+        segment_ms: 1_000,
+        segment_jitter_ms,
+        ..Config::default()
+    };
+    // Records that are 10 ms apart: how many each segment got says when it ended.
+    let ages_ms = |config: Config| -> Vec<i64> {
+        let (_, _, mut log) = new(config);
+        for at in 0..2_000 {
+            log.append_leader(batch(&[at * 10]), EPOCH, at * 10).unwrap();
+        }
+        let bases: Vec<i64> = log.sealed.iter().map(|segment| segment.base.0).collect();
+        bases.windows(2).map(|pair| (pair[1] - pair[0]) * 10).collect()
+    };
+    let plain = ages_ms(config(0));
+    assert!(plain.iter().all(|age| *age == 1_010), "{plain:?}");
+    let spread = ages_ms(config(400));
+    assert!(spread.iter().all(|age| (600..=1_010).contains(age)), "{spread:?}");
+    assert!(spread.windows(2).any(|pair| pair[0] != pair[1]), "{spread:?}");
+    assert_eq!(ages_ms(config(400)), spread, "a restart changes nothing");
+    let all = ages_ms(config(i64::MAX));
+    assert!(
+        all.iter().all(|age| (10..=1_010).contains(age)),
+        "no more than segment.ms: {all:?}"
+    );
+}
+
+#[test]
 fn more_than_a_segment_at_once_is_refused() {
     let (_, _, mut log) = new(Config {
         segment_bytes: 100,

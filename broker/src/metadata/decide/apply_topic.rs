@@ -75,7 +75,8 @@ fn settle_configs(draft: &mut Draft<'_, '_>, request: &ApplyTopic) -> Result<(),
             None => drop(next.remove(&config.key)),
         }
     }
-    settings::check_topic(&next).map_err(|error| refuse(Refusal::InvalidConfig, error.to_string()))?;
+    settings::check_topic_change(&now, &next)
+        .map_err(|error| refuse(Refusal::InvalidConfig, error.to_string()))?;
     configs::write(draft, ResourceType::Topic, &request.name, &now, &next);
     Ok(())
 }

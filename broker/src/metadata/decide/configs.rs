@@ -49,7 +49,7 @@ fn alter_one(draft: &mut Draft<'_, '_>, request: &ResourceConfigs) -> Result<(),
         .map(owned)
         .collect();
     match scope {
-        Scope::Topic => settings::check_topic(&next),
+        Scope::Topic => settings::check_topic_change(&now, &next),
         Scope::Broker => settings::check_broker(&changed),
         Scope::Group => settings::check_group(&next),
         Scope::ClientMetrics => {

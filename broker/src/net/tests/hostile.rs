@@ -114,6 +114,49 @@ async fn frames_before_authentication_are_small() {
 }
 
 #[tokio::test]
+async fn frames_before_authentication_are_as_large_as_is_set() {
+    let bench = Bench::with_settings(crate::net::PATIENCE, &[("sasl.server.max.receive.size", "1000")]);
+    let mut client = Client::connect(&bench, "scram").await;
+    client.send(&1001_u32.to_be_bytes()).await;
+    assert!(client.is_closed().await);
+    assert_eq!(
+        bench.broker.telemetry.metrics.closed_for(CloseReason::TooLarge),
+        1
+    );
+    let mut open = Client::connect(&bench, "open").await;
+    assert!(open.is_served().await);
+    let large = ApiVersionsRequest {
+        client_software_name: "x".repeat(1000).into(),
+        client_software_version: "1".into(),
+    };
+    assert!(open.call(3, &large).await.is_some(), "others may send more");
+}
+
+#[tokio::test]
+async fn connections_come_in_no_faster_than_the_rate() {
+    let bench = Bench::with_settings(crate::net::PATIENCE, &[("max.connection.creation.rate", "2")]);
+    let begun = Instant::now();
+    for listener in ["open", "open", "open", "open"] {
+        assert!(Client::connect(&bench, listener).await.is_served().await);
+    }
+    let took = begun.elapsed();
+    assert!(
+        took >= Duration::from_millis(1_000),
+        "two at once, and one each half second: {took:?}"
+    );
+    let mut settings = bench.broker.settings().as_ref().clone();
+    settings.max_connection_creation_rate = 0;
+    bench.broker.settings.store(settings.clone().into());
+    let mut waits = Client::connect(&bench, "open").await;
+    let served = tokio::time::timeout(Duration::from_millis(300), waits.is_served()).await;
+    assert!(served.is_err(), "nobody comes in");
+    settings.max_connection_creation_rate = i32::MAX;
+    bench.broker.settings.store(settings.into());
+    let mut other = Client::connect(&bench, "open").await;
+    assert!(other.is_served().await, "the setting is followed");
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let bench = Bench::new();
     let mut client = Client::connect(&bench, "open").await;

@@ -147,6 +147,28 @@ async fn plain_works_over_tls() {
 }
 
 #[tokio::test]
+async fn versions_of_tls_are_those_that_are_enabled() {
+    use rustls::version::{TLS12, TLS13};
+    for (enabled, expected) in [
+        ("TLSv1.2,TLSv1.3", [true, true]),
+        ("TLSv1.3", [false, true]),
+        ("TLSv1.2", [true, false]),
+    ] {
+        let bench = Bench::with_settings(crate::net::PATIENCE, &[("ssl.enabled.protocols", enabled)]);
+        let mut served = Vec::new();
+        for version in [&TLS12, &TLS13] {
+            served.push(
+                match Client::connect_tls(&bench, "tls", bench.tls_of(version)).await {
+                    Ok(mut client) => client.is_served().await,
+                    Err(_) => false,
+                },
+            );
+        }
+        assert_eq!(served, expected, "{enabled}");
+    }
+}
+
+#[tokio::test]
 async fn certificate_names_the_user_while_the_user_exists() {
     let bench = Bench::new();
     let mut carol = Client::connect_tls(&bench, "mtls", bench.tls(Some("carol")))

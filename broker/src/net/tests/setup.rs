@@ -48,12 +48,22 @@ impl Bench {
     }
 
     pub(super) fn with(patience: Patience) -> Self {
+        Self::with_settings(patience, &[])
+    }
+
+    /// With those settings in the broker's configuration file.
+    pub(super) fn with_settings(patience: Patience, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new(dir.path());
         let mut config = broker::testing::config();
         config
             .settings
             .insert("delegation.token.secret.key".into(), "hush".into());
+        config.settings.extend(
+            settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         config.internal_tls = authority.issue(config.cluster_id, Identity::Broker(config.broker_id));
 
         let (issuer, ca_pem, ca_der) = certificate_authority();
@@ -131,6 +141,16 @@ impl Bench {
 
     pub(super) fn address(&self, listener: &str) -> SocketAddr {
         self.net.address(listener).unwrap()
+    }
+
+    /// The TLS of a client without a certificate that speaks this version alone.
+    pub(super) fn tls_of(&self, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth()
     }
 
     /// A client's TLS, with a certificate for that user if one is named.

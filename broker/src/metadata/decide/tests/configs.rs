@@ -155,6 +155,33 @@ fn settings_of_brokers_change_while_they_run_only_where_they_can_kip_226() {
 }
 
 #[test]
+fn settings_without_effect_take_kafkas_default_and_refuse_the_rest_with_the_reason() {
+    let mut fleet = Fleet::with_topic("1");
+    let threads = "`num.network.threads` cannot be `4`: listeners, requests and upkeep share one thread for each processor: there are \
+                   no pools to size. Leave it out, or at Kafka's default `3`";
+    for broker in ["", "1"] {
+        assert_eq!(
+            fleet.set(Broker, broker, "num.network.threads", Some("4")),
+            [format!("{broker} InvalidConfig: {threads}")]
+        );
+    }
+    assert_eq!(
+        fleet.set(Broker, "", "num.network.threads", Some("3")),
+        ["config Broker `` num.network.threads=3", " done"]
+    );
+    let level = "`compression.lz4.level` cannot be `1`: LZ4 has one level here: use zstd with `compression.zstd.level` where smaller \
+                 batches are worth the time. Leave it out, or at Kafka's default `9`";
+    assert_eq!(
+        fleet.set(Topic, "t", "compression.lz4.level", Some("1")),
+        [format!("t InvalidConfig: {level}")]
+    );
+    assert_eq!(
+        fleet.set(Topic, "t", "compression.lz4.level", Some("9")),
+        ["config Topic `t` compression.lz4.level=9", "t done"]
+    );
+}
+
+#[test]
 fn the_minimum_of_in_sync_replicas_is_the_clusters_and_stays_set_kip_966() {
     let mut fleet = Fleet::with_topic("1");
     assert_eq!(
