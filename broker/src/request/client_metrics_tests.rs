@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flotilla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use flotilla_protocol::messages::*;
 use flotilla_protocol::records::{Compression, compress};
