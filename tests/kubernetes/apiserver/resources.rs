@@ -48,12 +48,18 @@ fn replace(plane: &ControlPlane, resource: &Value, spec: &Value) -> Option<Value
         "apiVersion": resource["apiVersion"], "kind": resource["kind"], "spec": spec,
         "metadata": {"namespace": metadata["namespace"], "name": metadata["name"]},
     });
-    let answer = plane.kubectl_with_input(&["replace", "-f", "-", "-o", "json"], &wanted.to_string());
+    let (answer, why) = loop {
+        let answer = plane.kubectl_with_input(&["replace", "-f", "-", "-o", "json"], &wanted.to_string());
+        let why = String::from_utf8_lossy(&answer.stderr).into_owned();
+        // The operator wrote a status between kubectl's reading and its writing: whoever replaces begins again, then.
+        if !why.contains("(Conflict)") {
+            break (answer, why);
+        }
+    };
     if answer.status.success() {
         let replaced: Value = serde_json::from_slice(&answer.stdout).unwrap();
         return Some(replaced["metadata"]["generation"].clone());
     }
-    let why = String::from_utf8_lossy(&answer.stderr);
     assert!(
         why.contains("is invalid") || why.contains("strict decoding error"),
         "{why}"
