@@ -80,7 +80,7 @@ fn heartbeat() -> Vec<Case> {
         })
         .by_nobody(),
         case("a topic that nobody may see", E::TopicAuthorizationFailed, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             at.allow_group()?;
             Ok(share_member(at.name(), MEMBER, 0, Some(topic.name)))
         })
@@ -156,7 +156,7 @@ fn fetch() -> Vec<Case> {
             Ok(of_session(at.name(), 7, None))
         }),
         case("an acknowledgement to begin with", E::InvalidRequest, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             let mut request = of_session(at.name(), 0, Some(topic.id));
             request.topics[0].partitions[0].acknowledgement_batches = vec![AcknowledgementBatch {
                 first_offset: 0,
@@ -255,7 +255,7 @@ fn deleted(group: Str, topic: Str) -> DeleteShareGroupOffsetsRequest {
 
 /// A group without members that has an offset in a topic.
 fn with_an_offset(at: &mut Scene) -> Result<Topic> {
-    let topic = at.topic()?;
+    let topic = at.topic_for_consumers(1)?;
     at.left_share_group(MEMBER)?;
     let (set, asked) = (altered(at.name(), at.name()), described(at.name()));
     at.wait_for("an offset of the group", |at| {
@@ -284,7 +284,7 @@ fn offsets_described() -> Vec<Case> {
         }),
         case("a topic that it has not read", E::None, |at| {
             at.share_member(MEMBER)?;
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             Ok(DescribeShareGroupOffsetsRequest {
                 groups: vec![DescribeShareGroupOffsetsRequestGroup {
                     group_id: at.name(),
@@ -311,7 +311,7 @@ fn offsets_altered() -> Vec<Case> {
     use ErrorCode as E;
     vec![
         case("a group without members", E::None, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             at.left_share_group(MEMBER)?;
             Ok(altered(at.name(), topic.name))
         }),
@@ -324,7 +324,7 @@ fn offsets_altered() -> Vec<Case> {
             Ok(altered(at.name(), "not-there".into()))
         }),
         case("an unknown group", E::None, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             Ok(altered(at.name(), topic.name))
         }),
         case(
@@ -333,7 +333,7 @@ fn offsets_altered() -> Vec<Case> {
             |at| Ok(altered(at.name(), "not-there".into())),
         ),
         case("a classic group", E::GroupIdNotFound, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             at.stable_member(None)?;
             Ok(altered(at.name(), topic.name))
         }),
@@ -360,7 +360,7 @@ fn offsets_deleted() -> Vec<Case> {
             Ok(deleted(at.name(), "not-there".into()))
         }),
         case("a topic of a group without offsets", E::None, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             at.left_share_group(MEMBER)?;
             Ok(deleted(at.name(), topic.name))
         }),
@@ -369,12 +369,12 @@ fn offsets_deleted() -> Vec<Case> {
             Ok(deleted(at.name(), "not-there".into()))
         }),
         case("a group with members", E::NonEmptyGroup, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             at.share_member(MEMBER)?;
             Ok(deleted(at.name(), topic.name))
         }),
         case("an unknown group", E::GroupIdNotFound, |at| {
-            let topic = at.topic()?;
+            let topic = at.topic_for_consumers(1)?;
             Ok(deleted(at.name(), topic.name))
         }),
         case("by nobody", E::GroupAuthorizationFailed, |at| {
